@@ -1,0 +1,108 @@
+"""A Case: one patient, one question, one second-opinion episode; and the sources it draws on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from fhir_bridge.case.identity import Person
+
+SPECIALTIES = ("neurology", "neurosurgery", "cardiology", "gastroenterology", "oncology")
+
+
+class CaseState(StrEnum):
+    """Where a case stands."""
+
+    OPEN = "open"
+    COLLECTING = "collecting"
+    ASSEMBLED = "assembled"
+    RELEASED = "released"
+    OPINION_SIGNED = "opinion-signed"
+    DELIVERED = "delivered"
+
+
+class PinState(StrEnum):
+    """Whether it is settled who the patient is at a source."""
+
+    OPEN = "open"
+    ASKED = "asked"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+class Auth(StrEnum):
+    """How we log in at a provider's endpoint."""
+
+    NONE = "none"
+    BASIC = "basic"
+    CLIENT_SECRET = "client-secret"  # noqa: S105 (the name of a method, not a secret)
+    PRIVATE_KEY_JWT = "private-key-jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class DimseNode:
+    """A DICOM application entity: AE title (<= 16 characters, case-sensitive), host, port."""
+
+    aet: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.aet}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TreatingProvider:
+    """
+    An organisation that treats the patient and holds the records.
+
+    `id` is the slug of `name` and the source in every key. `secret` is sealed (never clear text).
+    `issuers` maps what the source writes as IssuerOfPatientID to the identifier system.
+    """
+
+    id: str
+    name: str
+    fhir: str = ""
+    auth: Auth = Auth.NONE
+    client_id: str = ""
+    secret: bytes = b""
+    dimse: DimseNode | None = None
+    dicomweb: str = ""
+    allowed_origins: tuple[str, ...] = ()
+    issuers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """
+    The decision who the patient is at one source: (case, source) -> the source's patient id.
+
+    `decided_by` is the rule or the person. `candidates` is what the source offered while a person
+    has to choose. `patient` is the whole Patient resource id at the source, `person` its facts.
+    """
+
+    case_id: str
+    source: str
+    state: PinState = PinState.OPEN
+    patient_id: str = ""
+    decided_by: str = ""
+    reason: str = ""
+    candidates: tuple[Person, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One second-opinion episode. `patient` is the R4 Patient that the case manager entered."""
+
+    id: str
+    patient: Mapping[str, object]
+    person: Person
+    specialty: str
+    question: str
+    providers: tuple[str, ...]
+    opened_at: datetime
+    state: CaseState = CaseState.OPEN
+    record_version: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)

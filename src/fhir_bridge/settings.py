@@ -1,0 +1,125 @@
+"""Settings: frozen, typed, from FHIR_BRIDGE_* and one TOML file; each says what it is for."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from fhir_bridge.errors import ConfigurationError, UnsafeBinding
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """
+    One bridge. An environment variable FHIR_BRIDGE_<FIELD> wins over the TOML file named by
+    FHIR_BRIDGE_CONFIG (default ./fhir-bridge.toml when it exists), which wins over the default.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FHIR_BRIDGE_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    data: Path = Field(
+        Path("fhir-bridge-data"), description="Folder of the store: originals, database, keys."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL as postgresql+psycopg://...; empty is SQLite in the data folder.",
+    )
+    host: str = Field("127.0.0.1", description="Address of the web server.")
+    port: Port = Field(8400, description="Port of the web server; 0 takes a free one.")
+    public_url: str = Field(
+        "", description="How hospitals and browsers reach us; empty is http://host:port."
+    )
+    dimse_host: str = Field("127.0.0.1", description="Address of the DICOM receiver.")
+    dimse_port: Port = Field(11112, description="Port of the DICOM receiver; 0 takes a free one.")
+    dimse_aet: str = Field(
+        "FHIRBRIDGE", min_length=1, max_length=16, description="Our AE title, case-sensitive."
+    )
+    dimse_senders: str = Field(
+        "*",
+        description="Calling AE titles that may push, comma-separated; * is anyone on loopback.",
+    )
+    organisation: str = Field(
+        "Second Opinion Programme", description="The programme's name in documents."
+    )
+    login_token: SecretStr = Field(
+        SecretStr(""), description="Fixed console login; empty makes a one-time link at start."
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file for HTTPS.")
+    tls_key: Path | None = Field(None, description="PEM key file for HTTPS.")
+    workers: int = Field(
+        4, ge=1, le=64, description="Sources and studies worked on at the same time per process."
+    )
+    max_attachment_mb: int = Field(512, ge=1, description="Largest attachment taken in, in MiB.")
+    http_timeout_seconds: float = Field(
+        60.0, gt=0, description="Deadline of one whole answer from a provider."
+    )
+    lease_seconds: float = Field(
+        15.0, gt=0, description="A worker without a heartbeat for this long is taken over."
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class names it)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (likewise)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the TOML file."""
+        toml = Path(os.environ.get("FHIR_BRIDGE_CONFIG", "fhir-bridge.toml"))
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml))
+
+    @classmethod
+    def load(cls, **given: object) -> Self:
+        """Read the settings; raises ConfigurationError that names the field, never its value."""
+        try:
+            settings = cls(**given)  # type: ignore[arg-type]  # pydantic checks each field
+        except ValidationError as error:
+            fields = ", ".join(
+                f"FHIR_BRIDGE_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
+                for e in error.errors(include_input=False, include_url=False)
+            )
+            raise ConfigurationError(fields) from None
+        settings._refuse_unsafe_binding()
+        return settings
+
+    def _refuse_unsafe_binding(self) -> None:
+        # A console that anybody on the network can read is refused, never warned about.
+        secured = bool(self.login_token.get_secret_value() and self.tls_certificate)
+        if not _is_loopback(self.host) and not secured:
+            raise UnsafeBinding(
+                "FHIR_BRIDGE_HOST is not loopback: set FHIR_BRIDGE_LOGIN_TOKEN and "
+                "FHIR_BRIDGE_TLS_CERTIFICATE with FHIR_BRIDGE_TLS_KEY"
+            )
+        if not _is_loopback(self.dimse_host) and self.dimse_senders.strip() == "*":
+            raise UnsafeBinding(
+                "FHIR_BRIDGE_DIMSE_HOST is not loopback: name who may push in "
+                "FHIR_BRIDGE_DIMSE_SENDERS"
+            )
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.data / 'bridge.sqlite'}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
