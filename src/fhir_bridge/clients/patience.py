@@ -1,0 +1,78 @@
+"""How often and how long we try again: bounded, with jitter, and never faster than asked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import stamina
+
+from fhir_bridge.errors import ProviderBusy, ProviderError
+
+LONGEST_RETRY_AFTER_SECONDS = 900.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    At most `attempts` tries; waits grow from `first_seconds` to `longest_seconds`.
+
+    A server's own Retry-After is obeyed up to `busy_seconds`; beyond that ProviderBusy is raised
+    at once and the durable order of the stages waits instead of a thread.
+    """
+
+    attempts: int = 4
+    first_seconds: float = 0.5
+    longest_seconds: float = 8.0
+    busy_seconds: float = 60.0
+
+    def run(self, attempt: Callable[[], T]) -> T:
+        """Call `attempt` until it succeeds, fails for good, or the tries are used up."""
+        for one in stamina.retry_context(
+            on=self._again,
+            attempts=self.attempts,
+            timeout=None,
+            wait_initial=self.first_seconds,
+            wait_max=self.longest_seconds,
+            wait_jitter=self.first_seconds,
+        ):
+            with one:
+                result = attempt()
+        return result
+
+    def _again(self, error: Exception) -> bool | float:
+        if not isinstance(error, ProviderError) or error.retry_after_seconds is None:
+            return False
+        if not isinstance(error, ProviderBusy):
+            return True
+        wait = error.retry_after_seconds
+        return wait <= self.busy_seconds and wait + random.uniform(0, self.first_seconds)
+
+
+def retry_after_seconds(header: str, now: datetime) -> float | None:
+    """
+    What a Retry-After header asks for (RFC 9110 10.2.3): seconds or an HTTP date.
+
+    None when it is absent or makes no sense; never more than a quarter of an hour, because some
+    servers send absurd values.
+    """
+    if header.strip().isdecimal():
+        return min(float(header), LONGEST_RETRY_AFTER_SECONDS)
+    moment = http_date(header)
+    if moment is None:
+        return None
+    return min(max((moment - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def http_date(header: str) -> datetime | None:
+    """An HTTP date as aware UTC, or None."""
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,5 @@
+"""
+Who may, and who did: access, logins, secrets, keys.
+
+Room: security. Floor: beside store and clients; imports standards and below.
+"""

@@ -1,0 +1,186 @@
+"""Originals: one blob per distinct body, named by its SHA-256; one row per arrival."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from types import TracebackType
+from typing import Any, Self, cast
+
+from sqlalchemy import Row, select
+
+from fhir_bridge.case.original import Blob, How, Original
+from fhir_bridge.errors import StorageFull, StoreError, TooLarge
+from fhir_bridge.store import schema
+from fhir_bridge.store.database import Database, insert
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class BlobWriter:
+    """
+    A body on its way to the store: write, then commit. Leaving without commit leaves nothing.
+
+    After `commit` the bytes are durable: file synced, renamed to its hash, folder synced.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder, self._max_bytes, self._size = folder, max_bytes, 0
+        self._hash = hashlib.sha256()
+        self._file = NamedTemporaryFile(dir=folder / "incoming", delete=False)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Append; raises TooLarge beyond the cap and StorageFull when the disk is full."""
+        self._size += len(chunk)
+        if self._size > self._max_bytes:
+            raise TooLarge(f"more than {self._max_bytes} bytes")
+        self._hash.update(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise _storage_error(error) from error
+
+    def commit(self) -> Blob:
+        """Make it durable and return its address; the same bytes twice are stored once."""
+        digest = self._hash.hexdigest()
+        target = address(self._folder, digest)
+        try:
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+            if not target.exists():
+                _make_folder(target.parent)
+                Path(self._file.name).rename(target)
+                _sync(target.parent)
+        except OSError as error:
+            raise _storage_error(error) from error
+        return Blob(digest, self._size)
+
+
+def address(folder: Path, digest: str) -> Path:
+    """Where a body lies: two levels of hash, no name from outside."""
+    return folder / digest[:2] / digest[2:4] / digest
+
+
+def _make_folder(folder: Path) -> None:
+    # Each new level is synced into its parent, or a power cut could lose the whole branch.
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _storage_error(error: OSError) -> StoreError:
+    name = errno.errorcode.get(error.errno or 0, "I/O")
+    return StorageFull(name) if error.errno in _FULL else StoreError(name)
+
+
+class Originals:
+    """The store of bodies and of the rows that say how each came."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database, self._folder = database, folder
+        (folder / "incoming").mkdir(parents=True, exist_ok=True)
+
+    def writer(self, *, max_bytes: int) -> BlobWriter:
+        """A new body; see BlobWriter."""
+        return BlobWriter(self._folder, max_bytes)
+
+    def put(self, body: bytes) -> Blob:
+        """Store a body that is already in memory."""
+        with self.writer(max_bytes=len(body)) as writer:
+            writer.write(body)
+            return writer.commit()
+
+    def keep(self, original: Original) -> Original:
+        """Insert the row of an arrival whose blob is committed; the same id twice is one row."""
+        with self._database.write() as connection:
+            connection.execute(
+                insert(connection, schema.original)
+                .values(**original_values(original))
+                .on_conflict_do_nothing()
+            )
+        return original
+
+    def path(self, sha256: str) -> Path:
+        """The file of a body, for streaming; its content never changes."""
+        return address(self._folder, sha256)
+
+    def read(self, sha256: str) -> bytes:
+        """A whole body; raises StoreError when it is gone or no longer what it was."""
+        try:
+            body = self.path(sha256).read_bytes()
+        except FileNotFoundError:
+            raise StoreError("an original is missing from the store") from None
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise StoreError("an original no longer has its hash")
+        return body
+
+    def get(self, id_: str) -> Original | None:
+        """The row of one arrival."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(schema.original).where(schema.original.c.id == id_)
+            ).one_or_none()
+        return None if row is None else _original(row)
+
+    def of_case(self, case_id: str) -> Sequence[Original]:
+        """Every arrival of a case, oldest first."""
+        table = schema.original
+        with self._database.read() as connection:
+            found = connection.execute(
+                select(table).where(table.c.case_id == case_id).order_by(table.c.received_at)
+            ).all()
+        return [_original(row) for row in found]
+
+    def sweep(self) -> int:
+        """
+        Remove what a killed process left half-written; returns how many files.
+
+        Other workers may be writing beside us: only files untouched for an hour are left over.
+        """
+        old = time.time() - 3600  # file times are the machine's own clock
+        incoming = (self._folder / "incoming").iterdir()
+        left = [path for path in incoming if path.is_file() and path.stat().st_mtime < old]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+
+def original_values(original: Original) -> dict[str, Any]:
+    """The columns of an original's row."""
+    names = [column.name for column in schema.original.columns]
+    return {name: getattr(original, name) for name in names} | {
+        "headers": dict(original.headers),
+        "facts": dict(original.facts),
+        "how": original.how.value,
+    }
+
+
+def _original(row: Row[Any]) -> Original:
+    values = cast("dict[str, Any]", dict(row._mapping))  # noqa: SLF001 (documented by SQLAlchemy)
+    return Original(**{**values, "how": How(values["how"])})

@@ -1,0 +1,47 @@
+"""Slots on this machine: a lock file per worker, freed by the system the moment a worker dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fhir_bridge.errors import ConfigurationError
+
+MOST = 64
+
+
+@dataclass(slots=True)
+class Slot:
+    """A taken slot: its name is the executor id of the job engine."""
+
+    name: str
+    _lock: IO[str]
+
+    def free(self) -> None:
+        """Give it back."""
+        self._lock.close()
+
+
+def take_slot(folder: Path) -> Slot:
+    """
+    The first free slot of this store on this machine.
+
+    A worker that was killed leaves its slot free at once, so its restart takes the same name and
+    goes on with the same work; nobody waits for a lease.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(1, MOST + 1):
+        lock = (folder / f"slot-{number}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return Slot(f"{socket.gethostname()}-{number}", lock)
+    raise ConfigurationError(f"more than {MOST} workers on one machine")
