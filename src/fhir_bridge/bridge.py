@@ -1,0 +1,356 @@
+"""The composition root: settings in, a wired bridge out; read it in the order data flows."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Self
+
+from fhir_bridge import clock
+from fhir_bridge.case.case import Case, CaseState, Pin, PinState, TreatingProvider
+from fhir_bridge.case.events import Event, Happened
+from fhir_bridge.clients.ask import Limits
+from fhir_bridge.errors import BridgeError, NotReady, PortTaken, UsageError, WrongMoment
+from fhir_bridge.pipeline.receive.receiver import Receiver
+from fhir_bridge.security.access import Access, Actor, Purpose
+from fhir_bridge.security.keys import SigningKeys
+from fhir_bridge.security.login import Door
+from fhir_bridge.security.secrets import Seal
+from fhir_bridge.servers.dimse.scp import ScpSettings, StorageScp
+from fhir_bridge.settings import Settings
+from fhir_bridge.standards.fhir.person import person
+from fhir_bridge.steps.assembling import Assembling
+from fhir_bridge.steps.hospitals import Hospitals
+from fhir_bridge.steps.opinions import OpinionDesk
+from fhir_bridge.steps.pulling import Pulling, is_complete, lines
+from fhir_bridge.store.shelves import Store
+from fhir_bridge.store.slots import Slot, take_slot
+from fhir_bridge.workflows import Engine
+
+MIB = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Bridge:
+    """
+    One process's bridge over a store that others may share.
+
+    `start` makes it a worker: it receives images and runs workflows. Without it, it reads the
+    store and hands work to the workers that run.
+    """
+
+    settings: Settings
+    store: Store
+    seal: Seal
+    keys: SigningKeys
+    door: Door
+    access: Access
+    receiver: Receiver
+    hospitals: Hospitals
+    pulling: Pulling
+    assembling: Assembling
+    desk: OpinionDesk
+    engine: Engine
+    _slot: Slot
+    _scp: StorageScp | None = None
+    _working: bool = field(default=False)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open the store and wire every room; starts nothing."""
+        store = Store.open(
+            settings.database, settings.data, lease=timedelta(seconds=settings.lease_seconds)
+        )
+        seal = Seal.in_folder(settings.data / "keys")
+        keys = SigningKeys.of_store(store.keys, seal, at=clock.now())
+        slot = take_slot(settings.data / "slots")
+        engine = Engine(
+            store.database.engine,
+            slots=store.workers,
+            slot=slot.name,
+            now=clock.now,
+            lease_seconds=settings.lease_seconds,
+            workers=settings.workers,
+        )
+        receiver = Receiver(
+            store.images,
+            store.images,
+            keep=store.originals.keep,
+            clock=clock.now,
+            new_id=clock.new_id,
+            systems=_Issuers(store),
+        )
+        bridge: Bridge
+        hospitals = Hospitals(
+            keep=store.originals,
+            seal=seal,
+            signer=keys,
+            now=clock.now,
+            new_id=clock.new_id,
+            limits=Limits(
+                total_seconds=settings.http_timeout_seconds,
+                file_bytes=settings.max_attachment_mb * MIB,
+            ),
+            aet=settings.dimse_aet,
+            receiving=lambda: bridge.dimse_port,
+        )
+        access = Access(store.cases, store.events, clock.now)
+        bridge = cls(
+            settings=settings,
+            store=store,
+            seal=seal,
+            keys=keys,
+            door=Door(store.logins, clock.now, fixed_token=settings.login_token.get_secret_value()),
+            access=access,
+            receiver=receiver,
+            hospitals=hospitals,
+            pulling=Pulling(store, hospitals, receiver.accept, clock.now),
+            assembling=Assembling(store, clock.now),
+            desk=OpinionDesk(store, access, hospitals, engine, clock.now, settings.organisation),
+            engine=engine,
+            _slot=slot,
+        )
+        return bridge
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def start(self, *, serving: str = "") -> None:
+        """Become a worker: sweep, receive images, take work from the queues."""
+        self.store.originals.sweep()
+        self._listen(required=bool(serving))
+        self.engine.start(self.pulling, _Steps(self.assembling, self.desk), serving=serving)
+        self._working = True
+
+    def _listen(self, *, required: bool) -> None:
+        scp = StorageScp(self.receiver, self._scp_settings(), source_of=self.source_of)
+        try:
+            scp.start()
+        except PortTaken:
+            # A second process on this store leaves the port to the first; only `serve` insists.
+            if required:
+                raise
+            return
+        self._scp = scp
+
+    def _scp_settings(self) -> ScpSettings:
+        senders = [s.strip() for s in self.settings.dimse_senders.split(",") if s.strip()]
+        return ScpSettings(
+            aet=self.settings.dimse_aet,
+            host=self.settings.dimse_host,
+            port=self.settings.dimse_port,
+            senders=None if senders == ["*"] else frozenset(senders),
+        )
+
+    @property
+    def public_url(self) -> str:
+        """How hospitals and browsers reach us."""
+        settings = self.settings
+        scheme = "https" if settings.tls_certificate else "http"
+        return settings.public_url.rstrip("/") or f"{scheme}://{settings.host}:{settings.port}"
+
+    def running_at(self) -> str:
+        """The address of a service that runs on this store, here or elsewhere; else empty."""
+        return self.store.workers.serving(at=clock.now())
+
+    def ready(self) -> Mapping[str, bool]:
+        """What /readyz tells."""
+        checks = {"database": False, "receiver": self._scp is not None}
+        with suppress(BridgeError):
+            self.store.events.newest()
+            checks["database"] = True
+        return checks
+
+    def certificate(self, case_id: str) -> list[dict[str, Any]]:
+        """Per source and type: what they said, what came, the grade."""
+        return [
+            {
+                "source": line.source,
+                "type": line.type,
+                "said": line.said,
+                "got": line.got,
+                "grade": line.grade.value,
+                "witnesses": list(line.witnesses),
+                "reason": line.reason,
+            }
+            for line in lines(self.store, case_id)
+        ]
+
+    @property
+    def dimse_port(self) -> int:
+        """Where our receiver listens; 0 when it does not."""
+        return self._scp.port if self._scp is not None else 0
+
+    def source_of(self, calling_aet: str) -> str:
+        """The source that pushes: the provider with this AE title, else the title itself."""
+        for provider in self.store.providers.all():
+            if provider.dimse is not None and provider.dimse.aet == calling_aet.strip():
+                return provider.id
+        return f"push:{calling_aet.strip()}"
+
+    def close(self) -> None:
+        """Stop receiving, finish the steps in hand, close everything."""
+        if self._scp is not None:
+            self._scp.stop()
+        if self._working:
+            self.engine.stop()
+        self.hospitals.close()
+        self.store.close()
+        self._slot.free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what people make happen (servers.console.ports.Actions) -----------------------------------
+
+    def new_case(
+        self,
+        actor: Actor,
+        patient: Mapping[str, object],
+        specialty: str,
+        question: str,
+        providers: Sequence[str],
+        *,
+        case_id: str | None = None,
+    ) -> str:
+        """Open a case for a patient; every provider must be known."""
+        known = {provider.id for provider in self.store.providers.all()}
+        unknown = [name for name in providers if name not in known]
+        if unknown or not providers:
+            raise UsageError("name at least one known provider: see `fhir-bridge provider list`")
+        who = person(patient)
+        if not (who.family and who.birth_date):
+            raise UsageError("the patient needs a family name and a birth date")
+        case = Case(
+            id=case_id or clock.new_id(),
+            patient=patient,
+            person=who,
+            specialty=specialty,
+            question=question,
+            providers=tuple(providers),
+            opened_at=clock.now(),
+        )
+        self.store.cases.open(case, _event(Happened.CASE_OPENED, case.id, actor))
+        return case.id
+
+    def start_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """Start a pull of every source, or of one; a pull that still runs goes on."""
+        self.begin_pull(actor, case_id, source)
+
+    def begin_pull(self, actor: Actor, case_id: str, source: str | None) -> str:
+        """The same; returns the workflow that a caller may wait for."""
+        case = self.access.open_case(actor, case_id, Purpose.COLLECT)
+        run = int(case.facts.get("run", "0"))
+        if run and self.engine.status(f"pull:{case_id}:{run}") in ("PENDING", "ENQUEUED"):
+            return f"pull:{case_id}:{run}"
+        sources = [source] if source else list(case.providers)
+        if not set(sources) <= set(case.providers):
+            raise UsageError("the case has no such provider")
+        for name in sources:
+            self.store.ledgers.reopen(case_id, name)
+        self.store.cases.move(
+            case_id,
+            CaseState.COLLECTING,
+            _event(Happened.PULL_STARTED, case_id, actor, run=run + 1),
+            facts={"run": str(run + 1)},
+        )
+        return self.engine.start_pull(case_id, run + 1, sources)
+
+    def confirm_patient(self, actor: Actor, case_id: str, source: str, patient_id: str) -> None:
+        """A person says who the patient is at a source; empty means none of the candidates."""
+        self.access.open_case(actor, case_id, Purpose.COLLECT)
+        state = PinState.ACCEPTED if patient_id else PinState.REFUSED
+        pin = next((p for p in self.store.cases.pins(case_id) if p.source == source), None)
+        if pin is None:
+            raise UsageError("the case has no such provider")
+        decided = replace(
+            Pin(case_id, source), state=state, patient_id=patient_id,
+            decided_by=actor.name, reason="chosen by a person", candidates=pin.candidates,
+        )  # fmt: skip
+        fact = _event(Happened.PATIENT_PINNED, case_id, actor, source=source, state=state.value)
+        self.store.cases.pin(decided, fact)
+
+    def assign(self, actor: Actor, study_uid: str, case_id: str) -> None:
+        """Give an unassigned study to a case and make its record anew."""
+        case = self.access.open_case(actor, case_id, Purpose.COLLECT)
+        fact = _event(Happened.ASSIGNED, case_id, actor)
+        if not self.store.images.assign(study_uid, case_id, fact):
+            raise UsageError("no such study waits in Unassigned")
+        if case.record_version:
+            self.assembling.assemble(case_id)
+
+    def release(self, actor: Actor, case_id: str, reason: str) -> None:
+        """Let the specialist open the newest record; below *complete* a reason is needed."""
+        case = self.access.open_case(actor, case_id, Purpose.COLLECT)
+        record = self.store.records.get(case_id)
+        complete = is_complete(lines(self.store, case_id), case)
+        if not complete and not reason.strip():
+            raise NotReady("not everything is here: releasing it needs a reason")
+        if case.state not in (CaseState.ASSEMBLED, CaseState.RELEASED):
+            raise WrongMoment(f"the case is {case.state.value}")
+        if not complete:
+            record = self.assembling.assemble_released(case_id, by=actor.name, reason=reason)
+        fact = _event(Happened.RECORD_RELEASED, case_id, actor, version=record.version)
+        self.store.records.release(record, fact, by=actor.name, reason=reason)
+
+    def add_provider(self, provider: TreatingProvider) -> None:
+        """Add or change a treating provider."""
+        self.store.providers.add(provider, at=clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """workflows.CaseSteps of two rooms."""
+
+    assembling: Assembling
+    desk: OpinionDesk
+
+    def assemble(self, case_id: str) -> int:
+        """Make the case record."""
+        return self.assembling.assemble(case_id)
+
+    def advance(self, delivery_id: str) -> Mapping[str, Any]:
+        """Move a delivery one rung."""
+        return self.desk.advance(delivery_id)
+
+
+class _Issuers(Mapping[str, str]):
+    """What sources write as IssuerOfPatientID -> the identifier system that it stands for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _all(self) -> Mapping[str, str]:
+        pairs = (provider.issuers.items() for provider in self._store.providers.all())
+        return {issuer: system for items in pairs for issuer, system in items}
+
+    def __getitem__(self, issuer: str) -> str:
+        return self._all()[issuer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def _event(name: Happened, case_id: str, actor: Actor, **facts: str | int) -> Event:
+    return Event(name, case_id, actor.name, clock.now(), facts)
+
+
+def free_port(preferred: int, host: str = "127.0.0.1") -> int:
+    """The preferred port, or the next free one."""
+    for port in (*range(preferred, min(preferred + 50, 65536)), 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UsageError("no free port")

@@ -1,0 +1,349 @@
+"""fhir-bridge case and pull: open a case, collect its records, read what came."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fhir_bridge.commands.output import (
+    DONE,
+    FAILED,
+    PARTIAL,
+    PERSON,
+    UNREACHABLE,
+    AsJson,
+    note,
+    print_json,
+    say,
+    table,
+)
+
+if TYPE_CHECKING:
+    from fhir_bridge.bridge import Bridge
+
+app = typer.Typer(
+    help="Cases: new, list, show, ledger, certificate, record, confirm, release.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+CaseId = Annotated[str, typer.Argument(help="The case's id.", metavar="CASE")]
+
+
+@app.command(
+    epilog="Example: fhir-bridge case new --patient patient.json --specialty oncology "
+    "--question 'Is surgery possible?' --provider general-hospital"
+)
+def new(
+    patient: Annotated[Path, typer.Option(help="FHIR R4 Patient as JSON.", exists=True)],
+    specialty: Annotated[str, typer.Option(help="neurology, neurosurgery, cardiology, ...")],
+    question: Annotated[str, typer.Option(help="What the specialist is asked, one sentence.")],
+    provider: Annotated[list[str], typer.Option(help="A treating provider; repeat for more.")],
+    draft: Annotated[
+        Path | None, typer.Option(help="Prepared opinion text (Markdown).", exists=True)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a case."""
+    from fhir_bridge.bridge import Bridge
+    from fhir_bridge.case.case import SPECIALTIES
+    from fhir_bridge.case.ids import slug
+    from fhir_bridge.errors import UsageError
+    from fhir_bridge.security.access import LOCAL
+    from fhir_bridge.settings import Settings
+    from fhir_bridge.standards.fhir import json
+
+    if specialty not in SPECIALTIES:
+        raise UsageError(f"--specialty is one of {', '.join(SPECIALTIES)}")
+    resource = json.load_object(patient.read_bytes())
+    if resource.get("resourceType") != "Patient":
+        raise UsageError("--patient is no FHIR Patient")
+    with Bridge.open(Settings.load()) as bridge:
+        names = [slug(name) for name in provider]
+        id_ = bridge.new_case(LOCAL, resource, specialty, question, names)
+        if draft is not None:
+            bridge.desk.prepare(id_, draft.read_text(encoding="utf-8"))
+    if as_json:
+        print_json({"case": id_})
+    else:
+        say(f"Case {id_} is open. Next: fhir-bridge pull {id_}")
+
+
+@app.command("list", epilog="Example: fhir-bridge case list")
+def list_(as_json: AsJson = False) -> None:
+    """Every case, newest first."""
+    with _bridge() as bridge:
+        rows = [
+            {
+                "case": c.id,
+                "state": c.state.value,
+                "specialty": c.specialty,
+                "opened": c.opened_at.isoformat(timespec="minutes"),
+                "providers": ", ".join(c.providers),
+            }
+            for c in bridge.store.cases.all()
+        ]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        say("No case yet. Open one: fhir-bridge case new --help")
+
+
+@app.command(epilog="Example: fhir-bridge case show 6f2b7f0e")
+def show(case: CaseId, as_json: AsJson = False) -> None:
+    """One case: state, sources, who the patient is at each."""
+    with _bridge() as bridge:
+        found = _open(bridge, case)
+        steps = bridge.store.cases.steps(case)
+        sources = [
+            {
+                "provider": pin.source,
+                "patient": pin.state.value,
+                "patient_id": pin.patient_id,
+                "reason": pin.reason,
+                "candidates": [c.id for c in pin.candidates],
+                "step": steps[pin.source][0],
+                "error": steps[pin.source][1],
+            }
+            for pin in bridge.store.cases.pins(case)
+        ]
+    facts = {
+        "case": found.id,
+        "state": found.state.value,
+        "specialty": found.specialty,
+        "question": found.question,
+        "record_version": found.record_version,
+        "sources": sources,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    for name in ("case", "state", "specialty", "question", "record_version"):
+        say(f"{name.replace('_', ' '):<16}{facts[name]}")
+    for source in sources:
+        asked = f" candidates {', '.join(source['candidates'])}" if source["candidates"] else ""
+        say(f"{source['provider']:<16}{source['step'] or 'waiting'} {source['error']}; "
+            f"patient {source['patient']} {source['patient_id']}{asked}")  # fmt: skip
+
+
+@app.command(epilog="Example: fhir-bridge case ledger 6f2b7f0e --json")
+def ledger(case: CaseId, as_json: AsJson = False) -> None:
+    """One row for every record seen, with its final state."""
+    from fhir_bridge.case.ledger import count_states
+
+    with _bridge() as bridge:
+        _open(bridge, case)
+        rows = bridge.store.ledgers.rows(case)
+    if as_json:
+        states = {state.value: n for state, n in count_states(rows).items()}
+        records = [
+            {
+                "source": row.key.source,
+                "kind": row.key.kind,
+                "id": row.key.id,
+                "version": row.key.version,
+                "state": row.state.value,
+                "rule": row.rule,
+                "reason": row.reason,
+                "target": row.target,
+                "error": row.error_code,
+                "sightings": row.sightings,
+            }
+            for row in rows
+        ]
+        print_json({"seen": len(rows), "states": states, "records": records})
+        return
+    table(
+        ("source", "kind", "id", "state", "rule", "reason"),
+        [(r.key.source, r.key.kind, r.key.id[-48:], r.state.value, r.rule, r.reason) for r in rows],
+    )
+
+
+@app.command(epilog="Example: fhir-bridge case certificate 6f2b7f0e")
+def certificate(case: CaseId, as_json: AsJson = False) -> None:
+    """Per source and type: what they said, what came, the grade."""
+    with _bridge() as bridge:
+        _open(bridge, case)
+        rows = bridge.certificate(case)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        table(
+            ("source", "type", "said", "got", "grade", "reason"),
+            [
+                (r["source"], r["type"], "-" if r["said"] is None else r["said"], r["got"],
+                 r["grade"], r["reason"])
+                for r in rows
+            ],
+        )  # fmt: skip
+    else:
+        say(f"Nothing was asked yet: fhir-bridge pull {case}")
+
+
+@app.command(epilog="Example: fhir-bridge case record 6f2b7f0e --out record.json")
+def record(
+    case: CaseId,
+    out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The case record, a FHIR document Bundle, byte for byte."""
+    with _bridge() as bridge:
+        _open(bridge, case)
+        stored = bridge.store.records.get(case)
+        document = bridge.store.records.document(stored)
+    if out is not None:
+        out.write_bytes(document)
+        facts = {"file": str(out), "sha256": stored.sha256, "entries": stored.entries}
+        if as_json:
+            print_json(facts)
+        else:
+            say(f"{stored.entries} entries, SHA-256 {stored.sha256}, in {out}")
+        return
+    sys.stdout.buffer.write(document)
+    sys.stdout.buffer.flush()
+
+
+@app.command(
+    epilog="Example: fhir-bridge case confirm 6f2b7f0e --provider general-hospital --patient-id p1"
+)
+def confirm(
+    case: CaseId,
+    provider: Annotated[str, typer.Option(help="The treating provider.")],
+    patient_id: Annotated[
+        str, typer.Option(help="The patient's id there; empty means none of the candidates.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """A person says: this is our patient at that hospital."""
+    from fhir_bridge.case.ids import slug
+    from fhir_bridge.security.access import LOCAL
+
+    with _bridge() as bridge:
+        bridge.confirm_patient(LOCAL, case, slug(provider), patient_id)
+    if as_json:
+        print_json({"case": case, "provider": slug(provider), "patient_id": patient_id})
+    else:
+        say(f"Noted. Next: fhir-bridge pull {case} --provider {slug(provider)}")
+
+
+@app.command(epilog="Example: fhir-bridge case release 6f2b7f0e --reason 'Fax is on its way'")
+def release(
+    case: CaseId,
+    reason: Annotated[
+        str, typer.Option(help="Why, if not everything is here; it stands in the record.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let the specialist open the case record."""
+    from fhir_bridge.security.access import LOCAL
+
+    with _bridge() as bridge:
+        bridge.release(LOCAL, case, reason)
+        stored = bridge.store.records.get(case)
+    if as_json:
+        print_json({"case": case, "version": stored.version, "sha256": stored.sha256})
+    else:
+        say(f"Version {stored.version} is released to the specialist.")
+
+
+def pull(
+    case: CaseId,
+    provider: Annotated[str, typer.Option(help="Only this treating provider.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show progress until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Pull the records of a case from its treating providers.
+
+    Exit 0: complete by the hospitals' own counts; 3: something is short or not known to be
+    complete; 4: a person must say who the patient is; 5 refused; 6 unreachable.
+
+    Example: fhir-bridge pull 6f2b7f0e --watch
+    """
+    from fhir_bridge.case.ids import slug
+    from fhir_bridge.security.access import LOCAL
+
+    with _bridge() as bridge:
+        if not bridge.running_at():
+            bridge.start()
+        workflow = bridge.begin_pull(LOCAL, case, slug(provider) if provider else None)
+        result = _watched(bridge, case, workflow) if watch else bridge.engine.result(workflow)
+        certificate_ = bridge.certificate(case)
+    if as_json:
+        print_json({"case": case, **result, "certificate": certificate_})
+    else:
+        for row in certificate_:
+            said = "" if row["said"] is None else f" of {row['said']}"
+            say(f"{row['source']}  {row['type']}: {row['got']}{said}, {row['grade']}")
+        _say_ends(result)
+    raise typer.Exit(pull_exit(result, certificate_))
+
+
+def _watched(bridge: Bridge, case: str, workflow: str) -> Mapping[str, Any]:
+    number = bridge.store.events.newest()
+    while bridge.engine.status(workflow) in ("PENDING", "ENQUEUED"):
+        for event in bridge.store.events.after(number, case_id=case):
+            number = event.number
+            facts = " ".join(f"{k}={v}" for k, v in event.facts.items())
+            note(f"{event.at:%H:%M:%S} {event.name.value} {facts}")
+        time.sleep(0.3)
+    return bridge.engine.result(workflow)
+
+
+def _say_ends(result: Mapping[str, Any]) -> None:
+    from fhir_bridge import errors
+
+    by_code = {
+        kind.code: kind.advice
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.BridgeError)
+    }
+    for end in result["sources"]:
+        if end["state"] != "done":
+            say(f"{end['source']}: {by_code.get(end['error'], '')} ({end['error']})")
+
+
+def pull_exit(result: Mapping[str, Any], certificate_: list[dict[str, Any]]) -> int:
+    """The exit code of a pull: the gravest thing that a script has to know."""
+    from fhir_bridge.case.certificate import COMPLETE, Grade
+
+    states = {end["state"] for end in result["sources"]}
+    if "needs-person" in states:
+        return PERSON
+    codes = {end["error"] for end in result["sources"] if end["state"] == "failed"}
+    if codes:
+        return _failure_exit(codes)
+    grades = [row["grade"] for row in certificate_ if row["grade"] != Grade.NOT_ASKED.value]
+    complete = bool(grades) and all(Grade(grade) in COMPLETE for grade in grades)
+    return DONE if complete else PARTIAL
+
+
+def _failure_exit(codes: set[str]) -> int:
+    from fhir_bridge import errors
+
+    exits = {
+        kind.code: kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.BridgeError)
+    }
+    found = {exits.get(code, FAILED) for code in codes}
+    return UNREACHABLE if found == {UNREACHABLE} else max(found)
+
+
+def _bridge() -> Bridge:
+    from fhir_bridge.bridge import Bridge
+    from fhir_bridge.settings import Settings
+
+    return Bridge.open(Settings.load())
+
+
+def _open(bridge: Bridge, case: str) -> Any:
+    from fhir_bridge.security.access import LOCAL, Purpose
+
+    return bridge.access.open_case(LOCAL, case, Purpose.REVIEW)

@@ -1,0 +1,154 @@
+"""The sources of a case as the nurse sees them: state, progress, and the certificate's lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_bridge.case.case import Case, Pin, PinState, TreatingProvider
+from fhir_bridge.case.certificate import Evidence, Grade, Line, line, worst
+from fhir_bridge.case.slice import IMAGES, Slice
+from fhir_bridge.servers.console import words
+from fhir_bridge.servers.console.words import Saying, State
+from fhir_bridge.store.shelves import Store
+
+_ORDER = ("DocumentReference", "DiagnosticReport", "ImagingStudy", IMAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One slice of a pull: its line of the certificate and the sentence for it."""
+
+    line: Line
+    evidence: Evidence
+    ended: bool
+    saying: Saying
+    question: str
+
+    @property
+    def title(self) -> str:
+        """What was asked for, as a heading."""
+        return words.things(self.line.type).capitalize()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a source is: items done of items known, and the same in words."""
+
+    done: int
+    total: int
+    text: str
+
+    @property
+    def percent(self) -> int:
+        """Whole percent; 0 while nothing is known."""
+        return 100 * self.done // self.total if self.total else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One treating provider within one case."""
+
+    id: str
+    name: str
+    saying: Saying
+    pin: Pin
+    since: datetime | None
+    error_code: str
+    step: str
+    progress: Progress | None
+    parts: tuple[Part, ...]
+
+    @property
+    def grade(self) -> Grade:
+        """The worst of its parts."""
+        return worst(part.line.grade for part in self.parts if part.ended)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every part that was begun has its verdict."""
+        return bool(self.parts) and all(part.ended for part in self.parts)
+
+
+def lines(store: Store, case_id: str) -> Sequence[Part]:
+    """Every line of a case's certificate, with the words for it."""
+    return [_part(slice_) for slice_ in store.ledgers.slices(case_id)]
+
+
+def _part(slice_: Slice) -> Part:
+    found = line(slice_.source, slice_.type, slice_.evidence)
+    question = " · ".join(f"{name}={value}" for name, value in slice_.question)
+    if slice_.ended:
+        saying = words.certificate(found, slice_.evidence)
+    else:
+        counted = words.counted(found.got, slice_.type)
+        saying = Saying(State.WORKING, f"{counted} so far.")
+    return Part(found, slice_.evidence, slice_.ended, saying, question)
+
+
+def source_lines(
+    store: Store, case: Case, providers: Mapping[str, TreatingProvider]
+) -> Sequence[SourceLine]:
+    """Every source of a case in its order."""
+    steps, parts = store.cases.steps(case.id), lines(store, case.id)
+    found = []
+    for pin in store.cases.pins(case.id):
+        step, error, since = steps.get(pin.source, ("", "", None))
+        own = sorted((p for p in parts if p.line.source == pin.source), key=_position)
+        working = bool(own or step) and not (own and all(p.ended for p in own)) and not error
+        known = providers.get(pin.source)
+        found.append(
+            SourceLine(
+                id=pin.source,
+                name=known.name if known else pin.source,
+                saying=_saying(pin, step, error, own),
+                pin=pin,
+                since=since,
+                error_code=error,
+                step=words.step(step),
+                progress=_progress(store, case.id, pin.source, own) if working else None,
+                parts=tuple(own),
+            )
+        )
+    return found
+
+
+def _position(part: Part) -> int:
+    return _ORDER.index(part.line.type) if part.line.type in _ORDER else len(_ORDER)
+
+
+def _saying(pin: Pin, step: str, error: str, parts: Sequence[Part]) -> Saying:
+    if pin.state is PinState.ASKED:
+        number = len(pin.candidates)
+        who = f"{number} patients there could be ours" if number > 1 else "A patient was found"
+        return Saying(State.NEEDS, f"{who}; it is not certain. Please choose. Nothing was fetched.")
+    if pin.state is PinState.REFUSED:
+        text = "A person said that none of the patients there is ours. Nothing is fetched."
+        return Saying(State.LEFT, text)
+    if error:
+        return words.failure(error)
+    if parts and all(part.ended for part in parts):
+        return words.overall(worst(part.line.grade for part in parts))
+    if step or parts:
+        return Saying(State.WORKING, words.step(step) if step else "Listing what is there.")
+    return Saying(State.WAITING, "Not started.")
+
+
+def _progress(store: Store, case_id: str, source: str, parts: Sequence[Part]) -> Progress:
+    files = store.ledgers.attachments(case_id, source)
+    waiting = len(store.ledgers.unsettled(case_id, source))
+    listed = store.ledgers.claims(case_id, source)
+    images = max((len(claims) for claims in listed.values()), default=0)
+    held = len(store.images.held(case_id, source))
+    records = Counter({part.line.type: part.line.got for part in parts})
+    said = []
+    if files:
+        said.append(f"{len(files) - waiting:,} of {len(files):,} files")
+    if images:
+        said.append(f"{min(held, images):,} of {images:,} images")
+    if not said:
+        said = [words.counted(number, kind) + " so far" for kind, number in records.items()]
+    done = len(files) - waiting + min(held, images)
+    return Progress(done, len(files) + images, ", ".join(said) or "Logging in")

@@ -1,0 +1,1 @@
+"""The DIMSE door: hospitals push images to us by C-STORE (PS3.4 Annex B)."""

@@ -1,0 +1,137 @@
+"""The steps of a pull: connect, turn pages, fill in, fetch images, close with a grade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fhir_bridge.case.case import Case, PinState
+from fhir_bridge.case.certificate import COMPLETE, Grade, Line, worst
+from fhir_bridge.case.events import Event, Happened
+from fhir_bridge.case.imaging import Arrival, Instance
+from fhir_bridge.errors import BridgeError, IdentityError, PatientNotCertain, PatientNotFound
+from fhir_bridge.pipeline.pull import attachments, pages, patient, references, studies
+from fhir_bridge.pipeline.pull.certify import certificate
+from fhir_bridge.pipeline.pull.source import TYPES, Ehr, Source
+from fhir_bridge.steps.hospitals import Hospitals
+from fhir_bridge.store.shelves import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """The steps of a pull (workflows.PullSteps)."""
+
+    store: Store
+    hospitals: Hospitals
+    deliver: Callable[[Arrival], Instance]
+    now: Callable[[], datetime]
+
+    def connect(self, case_id: str, source: str, run: int) -> Mapping[str, Any]:
+        """Log in, settle the patient, begin the slices. Nothing is fetched for an open question."""
+        here = self._source(case_id, source)
+        self._note(here, "connecting", here.event(Happened.SOURCE_CONNECTED))
+        try:
+            if here.ehr is None:
+                return self._ready(here, run, [])
+            pin = patient.settle_patient(here, here.ehr)
+        except BridgeError as error:
+            return self._failed(here, error)
+        if pin.state is not PinState.ACCEPTED:
+            kind = PatientNotCertain if pin.candidates else PatientNotFound
+            self._note(here, "asks who the patient is", error=kind.code)
+            return {"ready": False, "state": "needs-person", "error": kind.code}
+        try:
+            types = [t for t in TYPES if pages.begin(here, here.ehr, t, run)]
+        except BridgeError as error:
+            return self._failed(here, error)
+        return self._ready(here, run, types)
+
+    def _ready(self, here: Source, run: int, types: Sequence[str]) -> Mapping[str, Any]:
+        del run
+        self._note(here, "listing")
+        return {"ready": True, "types": list(types)}
+
+    def _failed(self, here: Source, error: BridgeError) -> Mapping[str, Any]:
+        fact = here.event(Happened.SOURCE_FAILED, code=error.code)
+        self._note(here, "failed", fact, error=error.code)
+        state = "needs-person" if isinstance(error, IdentityError) else "failed"
+        return {"ready": False, "state": state, "error": error.code}
+
+    def turn(self, case_id: str, source: str, type_: str) -> bool:
+        """Turn one page of a slice."""
+        here = self._source(case_id, source)
+        return here.ehr is not None and pages.turn(here, here.ehr, type_)
+
+    def fill(self, case_id: str, source: str) -> int:
+        """A batch of referred records, then a batch of attachments."""
+        here = self._source(case_id, source)
+        if here.ehr is None:
+            return 0
+        self._note(here, "fetching documents")
+        left = references.read_some(here, here.ehr)
+        return left + attachments.fetch_some(here, here.ehr)
+
+    def image(self, case_id: str, source: str, run: int) -> int:
+        """List the studies once, then fetch one a step."""
+        here = self._source(case_id, source)
+        self._note(here, "fetching images")
+        studies.list_studies(here, run)
+        return studies.fetch_next(here)
+
+    def close(self, case_id: str, source: str) -> str:
+        """Ask for the counts again, after the pull, and grade the source."""
+        here = self._source(case_id, source)
+        self._note(here, "checking")
+        for type_ in TYPES if here.ehr else ():
+            pages.recount(here, _ehr(here), type_)
+        studies.close(here, here.ehr)
+        grade = worst(line.grade for line in lines(self.store, case_id) if line.source == source)
+        self._note(here, "done", here.event(Happened.SOURCE_ENDED, grade=grade.value))
+        return grade.value
+
+    def _note(self, here: Source, step: str, *events: Event, error: str = "") -> None:
+        self.store.cases.step(here.case.id, here.id, step, *events, error=error, at=self.now())
+
+    def _source(self, case_id: str, source: str) -> Source:
+        provider, store = self.store.providers.get(source), self.store
+
+        def held() -> frozenset[str]:
+            return store.images.held(case_id, source)
+
+        def deliver(arrival: Arrival) -> Instance:
+            return self.deliver(arrival)
+
+        return Source(
+            id=source,
+            name=provider.name,
+            case=store.cases.get(case_id),
+            ehr=self.hospitals.ehr(provider, case_id),
+            archives=self.hospitals.archives(provider, case_id, held),
+            shelf=store.ledgers,
+            files=store.ledgers,
+            bodies=store.originals,
+            claims=store.ledgers,
+            pins=store.cases,
+            deliver=deliver,
+            held=held,
+            now=self.now,
+        )
+
+
+def _ehr(here: Source) -> Ehr:
+    assert here.ehr is not None
+    return here.ehr
+
+
+def lines(store: Store, case_id: str) -> Sequence[Line]:
+    """The certificate of a case as it stands."""
+    return certificate(store.ledgers.slices(case_id), store.ledgers.attachments(case_id))
+
+
+def is_complete(lines_: Sequence[Line], case: Case) -> bool:
+    """Whether the word *complete* may be used: every source asked, every slice agreed."""
+    asked = {line.source for line in lines_}
+    grades = [line.grade for line in lines_ if line.grade is not Grade.NOT_ASKED]
+    return set(case.providers) <= asked and bool(grades) and all(g in COMPLETE for g in grades)
