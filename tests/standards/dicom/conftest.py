@@ -1,0 +1,22 @@
+"""The small images of the receiving tests serve the reading tests as well."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+_PATH = Path(__file__).parents[2] / "pipeline/receive/shelf.py"
+
+
+@pytest.fixture(scope="session")
+def stand():
+    """The module tests/pipeline/receive/shelf.py."""
+    name = "receive_shelf"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, _PATH)
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
