@@ -21,6 +21,7 @@ from fhir_bridge.logs import set_up_logs
 from fhir_bridge.pipeline.receive.preview import thumbnail
 from fhir_bridge.servers import console
 from fhir_bridge.servers.dicomweb.stow import router as stow_router
+from fhir_bridge.servers.fhir import make_router as fhir_router
 from fhir_bridge.servers.web import make_app
 from fhir_bridge.settings import Settings
 
@@ -44,6 +45,12 @@ def make_web(bridge: Bridge, running: Callable[[], bool]) -> FastAPI:
     return make_app(
         routers=[
             stow_router(bridge.receiver, sender=_pushed_by_http),
+            fhir_router(
+                store=bridge.store,
+                access=bridge.access,
+                now=clock.now,
+                public_url=bridge.public_url,
+            ),
             console.make_router(room),
         ],
         door=bridge.door,

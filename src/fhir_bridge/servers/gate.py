@@ -133,14 +133,14 @@ class Gate:
         return await run_in_threadpool(self._door.knows, token)
 
     def _is_ours(self, request: Request) -> bool:
-        """Fetch metadata where the browser sends it, and the Origin wherever there is one."""
+        """Fetch metadata where the browser sends it, and the Origin wherever it says something."""
         site = request.headers.get("sec-fetch-site")
         origin = request.headers.get("origin")
-        if site is not None and site not in ("same-origin", "none"):
-            return False
-        if origin is None:
-            return site is not None or is_machine(request.url.path)
-        return urlsplit(origin).netloc == request.headers.get("host", "")
+        # Our own Referrer-Policy makes browsers write the origin of our forms as `null` (Fetch 4.6).
+        if origin is None or (origin == "null" and site is not None):
+            return site == "same-origin" or (site is None and is_machine(request.url.path))
+        ours = urlsplit(origin).netloc == request.headers.get("host", "")
+        return ours and site in (None, "same-origin", "none")
 
     def _is_open(self, path: str) -> bool:
         return any(path == root or path.startswith(root + "/") for root in self._rules.open_paths)

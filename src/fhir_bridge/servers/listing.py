@@ -40,6 +40,7 @@ def _table(tag: str, rows: list[str]) -> str:
     title = escape(_TITLES.get(tag, tag))
     return (
         f"<section><h2>{title}</h2><div class='scroll'><table class='list'><thead><tr>"
-        f"<th scope='col'>Verb</th><th scope='col'>Address</th><th scope='col'>What it gives</th></tr></thead>"
+        "<th scope='col'>Verb</th><th scope='col'>Address</th><th scope='col'>What it gives</th>"
+        "</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )

@@ -87,6 +87,7 @@ class Assembling:
                 version=version,
                 tables=tables.fingerprint(),
                 read_blob=self.store.originals.read,
+                released=released,
             )
 
         if case.record_version:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fhir_bridge.case.case import Case, PinState
-from fhir_bridge.case.certificate import COMPLETE, Grade, Line, worst
+from fhir_bridge.case.case import Case, Pin, PinState
+from fhir_bridge.case.certificate import COMPLETE, Line, worst
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.imaging import Arrival, Instance
-from fhir_bridge.errors import BridgeError, IdentityError, PatientNotCertain, PatientNotFound
+from fhir_bridge.errors import BridgeError, PatientNotCertain, PatientNotFound
 from fhir_bridge.pipeline.pull import attachments, pages, patient, references, studies
 from fhir_bridge.pipeline.pull.certify import certificate
 from fhir_bridge.pipeline.pull.source import TYPES, Ehr, Source
@@ -33,31 +33,31 @@ class Pulling:
         here = self._source(case_id, source)
         self._note(here, "connecting", here.event(Happened.SOURCE_CONNECTED))
         try:
-            if here.ehr is None:
-                return self._ready(here, run, [])
-            pin = patient.settle_patient(here, here.ehr)
+            pin = patient.settle_patient(here, here.ehr) if here.ehr else here.pin()
+            if pin.state is not PinState.ACCEPTED:
+                return self._asks(here, pin, run)
+            ehr = here.ehr
+            types = [t for t in TYPES if ehr and pages.begin(here, ehr, t, run)]
         except BridgeError as error:
-            return self._failed(here, error)
-        if pin.state is not PinState.ACCEPTED:
-            kind = PatientNotCertain if pin.candidates else PatientNotFound
-            self._note(here, "asks who the patient is", error=kind.code)
-            return {"ready": False, "state": "needs-person", "error": kind.code}
-        try:
-            types = [t for t in TYPES if pages.begin(here, here.ehr, t, run)]
-        except BridgeError as error:
-            return self._failed(here, error)
-        return self._ready(here, run, types)
-
-    def _ready(self, here: Source, run: int, types: Sequence[str]) -> Mapping[str, Any]:
-        del run
+            return self._failed(here, error, run)
         self._note(here, "listing")
-        return {"ready": True, "types": list(types)}
+        return {"ready": True, "types": types}
 
-    def _failed(self, here: Source, error: BridgeError) -> Mapping[str, Any]:
+    def _asks(self, here: Source, pin: Pin, run: int) -> Mapping[str, Any]:
+        """The certificate says of every type that it was not asked, and why."""
+        for type_ in TYPES:
+            pages.leave_out(here, type_, run, not_asked="it is not settled who the patient is here")
+        kind = PatientNotCertain if pin.candidates else PatientNotFound
+        self._note(here, "asks who the patient is", error=kind.code)
+        return {"ready": False, "state": "needs-person", "error": kind.code}
+
+    def _failed(self, here: Source, error: BridgeError, run: int) -> Mapping[str, Any]:
+        """A hospital that could not be asked stands on the certificate as refused."""
+        for type_ in TYPES:
+            pages.leave_out(here, type_, run, refused=error.advice)
         fact = here.event(Happened.SOURCE_FAILED, code=error.code)
         self._note(here, "failed", fact, error=error.code)
-        state = "needs-person" if isinstance(error, IdentityError) else "failed"
-        return {"ready": False, "state": state, "error": error.code}
+        return {"ready": False, "state": "failed", "error": error.code}
 
     def turn(self, case_id: str, source: str, type_: str) -> bool:
         """Turn one page of a slice."""
@@ -132,6 +132,7 @@ def lines(store: Store, case_id: str) -> Sequence[Line]:
 
 def is_complete(lines_: Sequence[Line], case: Case) -> bool:
     """Whether the word *complete* may be used: every source asked, every slice agreed."""
-    asked = {line.source for line in lines_}
-    grades = [line.grade for line in lines_ if line.grade is not Grade.NOT_ASKED]
-    return set(case.providers) <= asked and bool(grades) and all(g in COMPLETE for g in grades)
+    return all(
+        worst(line.grade for line in lines_ if line.source == source) in COMPLETE
+        for source in case.providers
+    )

@@ -36,16 +36,20 @@ def assemble(
     version: int,
     tables: str,
     read_blob: ReadBlob,
+    released: str = "",
 ) -> CaseRecord:
     """
     The case record of a version: a Bundle of type document, as canonical bytes (R4 3.3).
 
     `lines` is the certificate, `tables` the hash of the tables used, `read_blob` reads held bytes
-    by SHA-256. The same arguments give the same bytes. Raises NotReady, naming what breaks, when
-    the result would be no good document or when a source is not pinned to a patient.
+    by SHA-256. `released` is the sentence that says which person released a record that is not
+    complete, when and why (TRUTH 3). The same arguments give the same bytes. Raises NotReady,
+    naming what breaks, when the result would be no good document or when a source is not pinned
+    to a patient.
     """
     _refuse_unpinned(pins, normalized)
-    entries, made = _entries(case, normalized, lines, version, tables)
+    certificate = completeness(lines, normalized, released)
+    entries, made = _entries(case, normalized, certificate, version, tables)
     identifier = document_id(case.id, KIND, version)
     bundle = {
         "resourceType": "Bundle",
@@ -74,7 +78,7 @@ def assemble(
 
 
 def _entries(
-    case: Case, normalized: Normalized, lines: Sequence[Line], version: int, tables: str
+    case: Case, normalized: Normalized, certificate: str, version: int, tables: str
 ) -> tuple[list[Entry], frozenset[str]]:
     """The entries in order, and the fullUrls of those that no source sent."""
     author, date = programme(), normalized.newest
@@ -85,7 +89,7 @@ def _entries(
     reached = _reached(claimed, normalized.entries)
     also = [e for e in theirs if e.full_url not in reached]
     last = {
-        "text": {"status": "generated", "div": completeness(lines, normalized)},
+        "text": {"status": "generated", "div": certificate},
         **({"entry": links(e.full_url for e in origins)} if origins else {}),
     }
     composition = _composition(

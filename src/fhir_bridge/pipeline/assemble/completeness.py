@@ -23,9 +23,14 @@ _HEADINGS = {
 }
 
 
-def completeness(lines: Sequence[Line], normalized: Normalized) -> str:
-    """The section's narrative; nothing in it depends on when or from which port the record came."""
+def completeness(lines: Sequence[Line], normalized: Normalized, released: str = "") -> str:
+    """
+    The section's narrative; nothing in it depends on when or from which port the record came.
+
+    `released` says which person let the specialist read a record that is not complete, and why.
+    """
     return div(
+        *((heading("Released by a person"), paragraph(released)) if released else ()),
         *_certificate(lines),
         *_ended(normalized.ends),
         *_leading_out(normalized.unresolved),

@@ -51,6 +51,16 @@ def begin(source: Source, ehr: Ehr, type_: str, run: int) -> bool:
     return offered
 
 
+def leave_out(
+    source: Source, type_: str, run: int, *, not_asked: str = "", refused: str = ""
+) -> None:
+    """End a slice that cannot be asked in this run; what an earlier run brought stays counted."""
+    now = source.shelf.slice(source.case.id, source.id, type_)
+    now = now or Slice(source.case.id, source.id, type_)
+    evidence = replace(now.evidence, not_asked=not_asked, refused=refused)
+    source.shelf.turn(Page(replace(now, run=run, ended=True, evidence=evidence)))
+
+
 def turn(source: Source, ehr: Ehr, type_: str) -> bool:
     """Ask for the slice's next page and commit what it brought; True while there is more."""
     now = source.shelf.slice(source.case.id, source.id, type_)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from fhir_bridge.security.access import LOCAL
-from fhir_bridge.servers.console import words
+from fhir_bridge.servers.console import troubles
 from fhir_bridge.servers.console.casepage import CasePage
 from fhir_bridge.servers.console.chart import Charts
 from fhir_bridge.servers.console.entry import Entry
@@ -52,7 +52,7 @@ def error_page(room: Room) -> ErrorPage:
         state = request.scope.setdefault("state", {})
         for name, value in (("actor", LOCAL), ("session", ""), ("csrf", "")):
             state.setdefault(name, value)
-        next_ = words.who_next(problem.code)
+        next_ = troubles.who_next(problem.code)
         return room.render(request, "error.html", problem.status, problem=problem, next=next_)
 
     return page

@@ -15,7 +15,7 @@ from fhir_bridge.case.case import Case, CaseState, TreatingProvider
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.identity import Match, compare
 from fhir_bridge.case.imaging import Instance
-from fhir_bridge.servers.console import casepage, show, words
+from fhir_bridge.servers.console import casepage, show, troubles, words
 from fhir_bridge.servers.console.casepage import Cell
 from fhir_bridge.servers.console.room import Room, actor, checked_form, to
 from fhir_bridge.servers.console.words import Saying, State
@@ -208,7 +208,7 @@ def _hospital(
     dated = sorted((c for c in contacts if c[0] is not None), key=lambda c: c[0] or 0)
     since, error = dated[-1] if dated else (None, "")
     if error:
-        saying = words.failure(error)
+        saying = troubles.failure(error)
     elif since is None:
         saying = Saying(State.WAITING, "Not asked yet.")
     else:

@@ -78,7 +78,7 @@ def _section(section: etree._Element) -> str:
 def _narrative(element: etree._Element, depth: int) -> Iterator[str]:
     yield escape(element.text or "")
     for child in element:
-        name = etree.QName(child).localname
+        name = str(child.tag).rpartition("}")[2]  # an entity has a function as its tag
         inner = "".join(_narrative(child, depth + 1)) if name and depth < _MAX_DEPTH else ""
         tag = _ELEMENTS.get(name)
         yield "<br>" if tag == "br" else f"<{tag}>{inner}</{tag}>" if tag else inner

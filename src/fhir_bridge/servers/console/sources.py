@@ -10,7 +10,7 @@ from datetime import datetime
 from fhir_bridge.case.case import Case, Pin, PinState, TreatingProvider
 from fhir_bridge.case.certificate import Evidence, Grade, Line, line, worst
 from fhir_bridge.case.slice import IMAGES, Slice
-from fhir_bridge.servers.console import words
+from fhir_bridge.servers.console import troubles, words
 from fhir_bridge.servers.console.words import Saying, State
 from fhir_bridge.store.shelves import Store
 
@@ -128,7 +128,7 @@ def _saying(pin: Pin, step: str, error: str, parts: Sequence[Part]) -> Saying:
         text = "A person said that none of the patients there is ours. Nothing is fetched."
         return Saying(State.LEFT, text)
     if error:
-        return words.failure(error)
+        return troubles.failure(error)
     if parts and all(part.ended for part in parts):
         return words.overall(worst(part.line.grade for part in parts))
     if step or parts:
