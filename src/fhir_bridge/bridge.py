@@ -26,6 +26,7 @@ from fhir_bridge.steps.assembling import Assembling
 from fhir_bridge.steps.hospitals import Hospitals
 from fhir_bridge.steps.opinions import OpinionDesk
 from fhir_bridge.steps.pulling import Pulling, is_complete, lines
+from fhir_bridge.store.database import make_job_engine
 from fhir_bridge.store.shelves import Store
 from fhir_bridge.store.slots import Slot, take_slot
 from fhir_bridge.workflows import Engine
@@ -69,6 +70,7 @@ class Bridge:
         slot = take_slot(settings.data / "slots")
         engine = Engine(
             store.database.engine,
+            connections=make_job_engine(settings.database),
             slots=store.workers,
             slot=slot.name,
             now=clock.now,

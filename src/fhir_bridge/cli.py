@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -30,11 +31,11 @@ app.command("doctor")(serving.doctor)
 app.command("demo")(demo.demo)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """The console script; every error becomes a sentence and a documented exit code."""
     try:
         # Not standalone, an exit code comes back as the result.
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(argv, standalone_mode=False) or 0)
     except typer.Abort:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 (the last one who can turn it into a sentence)

@@ -213,21 +213,23 @@ class Engine:
     Runs workflows in this process (a worker), or only starts them (`Engine.client`).
 
     `database` is the store's own SQLAlchemy engine: one database serves both, so that outgoing
-    work commits with the rows that cause it. The job engine opens connections of its own there:
-    on SQLite it begins its transactions by hand, which ours begin by themselves.
+    work commits with the rows that cause it. The job engine uses connections of its own there
+    (`connections`, or such as it makes itself).
     """
 
     def __init__(
         self,
         database: Any,
         *,
+        connections: Any = None,
         slots: Slots,
         slot: str,
         now: Callable[[], datetime],
         lease_seconds: float,
         workers: int,
     ) -> None:
-        self._database, self._slots, self._slot = database, slots, slot
+        self._database, self._connections = database, connections
+        self._slots, self._slot = slots, slot
         self._now, self._lease, self._workers = now, lease_seconds, workers
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name="heart", daemon=True)
@@ -255,6 +257,7 @@ class Engine:
         return DBOSConfig(
             name="fhir-bridge",
             system_database_url=self._database.url.render_as_string(hide_password=False),
+            system_database_engine=self._connections,
             application_version=APPLICATION_VERSION,
             executor_id=self._slot,
             serializer=OurJson(),
@@ -298,6 +301,7 @@ class Engine:
         if self._client is None:
             self._client = DBOSClient(
                 system_database_url=self._database.url.render_as_string(hide_password=False),
+                system_database_engine=self._connections,
                 serializer=OurJson(),
                 application_name="fhir-bridge",
             )

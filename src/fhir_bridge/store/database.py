@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from sqlalchemy.sql.schema import Table
 
 from fhir_bridge.errors import ConfigurationError, StoreError
 
+_KNOWS_SUBSEC = (3, 42, 0)
 _PRAGMAS = ("journal_mode=wal", "synchronous=full", "busy_timeout=30000", "foreign_keys=on")
 MIGRATION_LOCK = 0x6642_0001
 
@@ -43,14 +46,41 @@ def make_engine(url: str) -> Engine:
     raise ConfigurationError(f"FHIR_BRIDGE_DATABASE_URL: {dialect} is not supported")
 
 
+def make_job_engine(url: str) -> Engine | None:
+    """
+    The job engine's own connections on SQLite; None where it makes them well enough itself.
+
+    It begins its transactions by hand, so it cannot share ours. SQLite before 3.42 (Debian 12)
+    lacks `unixepoch('subsec')`, which it uses on Python 3.12 and later.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        return None
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _job_connect)
+    return engine
+
+
+def _job_connect(connection: Any, entry: ConnectionPoolEntry) -> None:
+    _sqlite_connect(connection, entry)
+    connection.isolation_level = "IMMEDIATE"
+
+
 def _sqlite_connect(connection: Any, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(f"pragma {pragma}")
+    if sqlite3.sqlite_version_info < _KNOWS_SUBSEC:
+        connection.create_function("unixepoch", -1, _unixepoch)
 
 
 def _sqlite_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _unixepoch(*modifiers: str) -> float:
+    """SQLite 3.42's `unixepoch()` of now: whole seconds, or with 'subsec' milliseconds too."""
+    now = time.time()
+    return round(now, 3) if "subsec" in modifiers else int(now)
 
 
 class Database:

@@ -127,7 +127,7 @@ def _saying(pin: Pin, step: str, error: str, parts: Sequence[Part]) -> Saying:
     if pin.state is PinState.REFUSED:
         text = "A person said that none of the patients there is ours. Nothing is fetched."
         return Saying(State.LEFT, text)
-    if error:
+    if error and not (pin.state is PinState.ACCEPTED and troubles.is_identity(error)):
         return troubles.failure(error)
     if parts and all(part.ended for part in parts):
         return words.overall(worst(part.line.grade for part in parts))

@@ -54,5 +54,9 @@ def failure(code: str) -> Saying:
     kind = ERRORS.get(code, errors.BridgeError)
     if kind.default_retry_seconds is not None:
         return Saying(State.WAITING, kind.advice, "Waiting")
-    needs = issubclass(kind, errors.IdentityError)
-    return Saying(State.NEEDS if needs else State.FAILED, kind.advice)
+    return Saying(State.NEEDS if is_identity(code) else State.FAILED, kind.advice)
+
+
+def is_identity(code: str) -> bool:
+    """Whether an error asks who the patient is; a decision answers it."""
+    return issubclass(ERRORS.get(code, errors.BridgeError), errors.IdentityError)

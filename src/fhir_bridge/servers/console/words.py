@@ -323,16 +323,14 @@ MATCH: Mapping[Match, Saying] = {
 }
 
 
+# What the pull notes of a source, and how it is told; an unknown step is told as it is.
 _STEPS = {
     "": "Not started.",
-    "queued": "Waiting for its turn.",
-    "connect": "Logging in.",
-    "identify": "Looking for the patient.",
-    "list": "Listing what the hospital has.",
-    "fetch": "Fetching documents.",
-    "documents": "Fetching documents.",
-    "images": "Fetching images.",
-    "check": "Checking that everything is here.",
+    "connecting": "Logging in, and looking for the patient.",
+    "listing": "Listing what the hospital has.",
+    "fetching documents": "Fetching documents.",
+    "fetching images": "Fetching images.",
+    "checking": "Checking that everything is here.",
     "done": "Finished.",
 }
 
