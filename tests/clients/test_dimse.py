@@ -98,11 +98,17 @@ class Pacs:
 def serve():
     servers = []
 
-    def start(pacs: Pacs, *, title="PACS", classes=(CTImageStorage, EncapsulatedPDFStorage)):
+    def start(
+        pacs: Pacs,
+        *,
+        title="PACS",
+        classes=(CTImageStorage, EncapsulatedPDFStorage),
+        services=(dimse.Verification, dimse.FIND, dimse.GET, dimse.MOVE),
+    ):
         entity = AE(ae_title=title)
         entity.require_called_aet = True
         entity.network_timeout = 10
-        for model in (dimse.Verification, dimse.FIND, dimse.GET, dimse.MOVE):
+        for model in services:
             entity.add_supported_context(model)
         for sop_class in classes:
             entity.add_supported_context(
@@ -166,6 +172,12 @@ def test_a_pacs_without_the_service_is_told(serve, pacs):
         client._association([dimse.build_context("1.2.3")]),
     ):
         pass
+
+
+def test_an_archive_that_takes_the_images_but_not_the_service_is_told(serve, pacs, deliver):
+    client = serve(pacs, services=(dimse.Verification, dimse.FIND))
+    with pytest.raises(AssociationRejected, match="does not offer this service"):
+        client.get(STUDY, (), deliver)
 
 
 def test_a_peer_that_says_nothing_is_left_after_the_timeout():

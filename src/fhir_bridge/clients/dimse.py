@@ -190,6 +190,11 @@ class DimseClient:
         )  # fmt: skip
         if not association.is_established:
             raise _refusal(association) if reached else ProviderUnreachable("no connection")
+        # The first context is the service; an archive may take the association without it.
+        service = contexts[0].abstract_syntax
+        if service not in {context.abstract_syntax for context in association.accepted_contexts}:
+            association.release()
+            raise AssociationRejected("the archive does not offer this service to us")
         try:
             yield association
         except BaseException:
