@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Self
 
 from fhir_bridge import clock
@@ -28,8 +29,8 @@ from fhir_bridge.steps.opinions import OpinionDesk
 from fhir_bridge.steps.pulling import Pulling, is_complete, lines
 from fhir_bridge.store.database import make_job_engine
 from fhir_bridge.store.shelves import Store
-from fhir_bridge.store.slots import Slot, take_slot
-from fhir_bridge.workflows import Engine
+from fhir_bridge.store.slots import Slot, is_abandoned, take_slot
+from fhir_bridge.workflows import Engine, pull_id
 
 MIB = 1024 * 1024
 
@@ -55,9 +56,10 @@ class Bridge:
     assembling: Assembling
     desk: OpinionDesk
     engine: Engine
-    _slot: Slot
+    _slot: Slot | None = None
     _scp: StorageScp | None = None
-    _working: bool = field(default=False)
+    calm: bool = True
+    """False when `close` left a step in hand: then the process should end at once."""
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -67,12 +69,10 @@ class Bridge:
         )
         seal = Seal.in_folder(settings.data / "keys")
         keys = SigningKeys.of_store(store.keys, seal, at=clock.now())
-        slot = take_slot(settings.data / "slots")
         engine = Engine(
             store.database.engine,
             connections=make_job_engine(settings.database),
             slots=store.workers,
-            slot=slot.name,
             now=clock.now,
             lease_seconds=settings.lease_seconds,
             workers=settings.workers,
@@ -113,8 +113,8 @@ class Bridge:
             assembling=Assembling(store, clock.now),
             desk=OpinionDesk(store, access, hospitals, engine, clock.now, settings.organisation),
             engine=engine,
-            _slot=slot,
         )
+        engine.stand_in = bridge.stand_in
         return bridge
 
     # -- running ---------------------------------------------------------------------------------
@@ -123,8 +123,14 @@ class Bridge:
         """Become a worker: sweep, receive images, take work from the queues."""
         self.store.originals.sweep()
         self._listen(required=bool(serving))
-        self.engine.start(self.pulling, _Steps(self.assembling, self.desk), serving=serving)
-        self._working = True
+        self._slot = take_slot(self._slots)
+        steps = _Steps(self.assembling, self.desk)
+        self.engine.start(self._slot.name, self.pulling, steps, serving=serving)
+
+    def stand_in(self) -> None:
+        """Become a worker, unless this is one or a service runs on this store."""
+        if self._slot is None and not self.running_at():
+            self.start()
 
     def _listen(self, *, required: bool) -> None:
         scp = StorageScp(self.receiver, self._scp_settings(), source_of=self.source_of)
@@ -155,7 +161,13 @@ class Bridge:
 
     def running_at(self) -> str:
         """The address of a service that runs on this store, here or elsewhere; else empty."""
-        return self.store.workers.serving(at=clock.now())
+        serving = self.store.workers.serving(at=clock.now())
+        alive = [at for slot, at in serving.items() if not is_abandoned(self._slots, slot)]
+        return next(iter(alive), "")
+
+    @property
+    def _slots(self) -> Path:
+        return self.settings.data / "slots"
 
     def ready(self) -> Mapping[str, bool]:
         """What /readyz tells."""
@@ -196,11 +208,15 @@ class Bridge:
         """Stop receiving, finish the steps in hand, close everything."""
         if self._scp is not None:
             self._scp.stop()
-        if self._working:
-            self.engine.stop()
+        if self._slot is not None:
+            self.calm = self.engine.stop()
+        if not self.calm:
+            # A step that loses its connection would write down that the hospital broke off.
+            return
+        if self._slot is not None:
+            self._slot.free()
         self.hospitals.close()
         self.store.close()
-        self._slot.free()
 
     def __enter__(self) -> Self:
         return self
@@ -248,8 +264,8 @@ class Bridge:
         """The same; returns the workflow that a caller may wait for."""
         case = self.access.open_case(actor, case_id, Purpose.COLLECT)
         run = int(case.facts.get("run", "0"))
-        if run and self.engine.status(f"pull:{case_id}:{run}") in ("PENDING", "ENQUEUED"):
-            return f"pull:{case_id}:{run}"
+        if self.engine.unfinished(pull_id(case_id, run)):
+            return pull_id(case_id, run)
         sources = [source] if source else list(case.providers)
         if not set(sources) <= set(case.providers):
             raise UsageError("the case has no such provider")
@@ -260,11 +276,16 @@ class Bridge:
             CaseState.COLLECTING,
             _event(Happened.PULL_STARTED, case_id, actor, run=run + 1),
             facts={"run": str(run + 1)},
+            outbox=lambda connection: self.engine.pull_in(connection, case_id, run + 1, sources),
         )
-        return self.engine.start_pull(case_id, run + 1, sources)
+        return pull_id(case_id, run + 1)
 
     def confirm_patient(self, actor: Actor, case_id: str, source: str, patient_id: str) -> None:
-        """A person says who the patient is at a source; empty means none of the candidates."""
+        """
+        A person says who the patient is at a source; empty means none of the candidates.
+
+        Where workers run, the pull of that source goes on by itself.
+        """
         self.access.open_case(actor, case_id, Purpose.COLLECT)
         state = PinState.ACCEPTED if patient_id else PinState.REFUSED
         pin = next((p for p in self.store.cases.pins(case_id) if p.source == source), None)
@@ -276,6 +297,8 @@ class Bridge:
         )  # fmt: skip
         fact = _event(Happened.PATIENT_PINNED, case_id, actor, source=source, state=state.value)
         self.store.cases.pin(decided, fact)
+        if patient_id and (self._slot is not None or self.running_at()):
+            self.begin_pull(actor, case_id, source)
 
     def assign(self, actor: Actor, study_uid: str, case_id: str) -> None:
         """Give an unassigned study to a case and make its record anew."""

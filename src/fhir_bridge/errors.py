@@ -36,7 +36,7 @@ BridgeError
 │   └── WrongMoment           FB-6004  the case is in another state
 ├── DeliveryError             FB-7000
 │   ├── DeliveryRefused       FB-7001  a clean 4xx
-│   ├── DeliveryUnknown       FB-7002  we cannot tell whether it arrived: never repeated blindly
+│   ├── DeliveryUnknown       FB-7002  did it arrive? looked for, never just repeated  retry
 │   └── ReadBackDiffers       FB-7003  what the chart shows is not what was signed
 └── StoreError                FB-8000
     └── StorageFull           FB-8001                                            retry
@@ -256,7 +256,7 @@ class AssociationRejected(DicomError):
     """The peer refused or dropped the association (PS3.8 9.3.4)."""
 
     code = "FB-5001"
-    advice = "The hospital's imaging system refused the connection. It has to add our AE title."
+    advice = "The hospital's imaging system refused the connection. Its engineer has to add us."
     exit_code = 5
     default_retry_seconds = 5.0
 

@@ -24,6 +24,7 @@ from fhir_bridge.servers.dicomweb.stow import router as stow_router
 from fhir_bridge.servers.fhir import make_router as fhir_router
 from fhir_bridge.servers.web import make_app
 from fhir_bridge.settings import Settings
+from fhir_bridge.standards.fhir import json
 
 STOP_SECONDS = 8
 
@@ -109,39 +110,57 @@ def serving(settings: Settings) -> Iterator[Bridge]:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         with Bridge.open(settings) as bridge:
             bridge.start(serving=bridge.public_url)
-            server = web_server(bridge)
-            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-            thread.start()
-            try:
+            with _on_a_thread(bridge, listener):
                 yield bridge
-            finally:
-                server.should_exit = True
-                thread.join(STOP_SECONDS + 2)
 
 
-def serve_until_stopped(settings: Settings) -> None:
+@contextmanager
+def web(bridge: Bridge) -> Iterator[None]:
+    """The web server of a bridge that is open already, on a thread; raises PortTaken."""
+    settings = bridge.settings
+    with listening_socket(settings.host, settings.port) as listener, _on_a_thread(bridge, listener):
+        yield
+
+
+@contextmanager
+def _on_a_thread(bridge: Bridge, listener: socket.socket) -> Iterator[None]:
+    server = web_server(bridge)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(STOP_SECONDS + 2)
+
+
+def serve_until_stopped(settings: Settings, *, as_json: bool = False) -> None:
     """`fhir-bridge serve`: until SIGTERM or Ctrl-C; finishes the steps in hand."""
     set_up_logs(settings.log_level)
     with listening_socket(settings.host, settings.port) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         with Bridge.open(settings) as bridge:
             bridge.start(serving=bridge.public_url)
-            _greet(bridge)
+            _greet(bridge, as_json=as_json)
             server = web_server(bridge)
             _stop_on_signals(server)
             server.run([listener])
+    if not bridge.calm:
+        os._exit(0)  # as kill -9 would, which every step survives; its thread would hold us
 
 
-def _greet(bridge: Bridge) -> None:
-    token = "" if bridge.settings.login_token.get_secret_value() else bridge.door.link()
-    link = f"{bridge.public_url}/login?t={token}" if token else f"{bridge.public_url}/login"
+def _greet(bridge: Bridge, *, as_json: bool) -> None:
+    once = "" if bridge.settings.login_token.get_secret_value() else bridge.door.link()
+    login = f"{bridge.public_url}/login" + (f"?t={once}" if once else "")
     node = DimseNode(bridge.settings.dimse_aet, bridge.settings.dimse_host, bridge.dimse_port)
+    facts = {"url": bridge.public_url, "dicom": str(node), "login": login}
     lines = (
         f"fhir-bridge serves {bridge.public_url}",
         f"DICOM receiver {node}",
-        f"open the console (once): {link}" if token else f"log in at {link}",
+        f"open the console (once): {login}" if once else f"log in at {login}",
     )
-    os.write(1, ("\n".join(lines) + "\n").encode())
+    # Past Python's buffer: whoever reads a pipe waits for these lines.
+    os.write(1, (json.dumps(facts) if as_json else "\n".join(lines).encode()) + b"\n")
 
 
 def _stop_on_signals(server: uvicorn.Server) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,10 +25,16 @@ class Settings(BaseSettings):
     """
     One bridge. An environment variable FHIR_BRIDGE_<FIELD> wins over the TOML file named by
     FHIR_BRIDGE_CONFIG (default ./fhir-bridge.toml when it exists), which wins over the default.
+    An empty variable counts as not set; a key of the file that is no field is refused, because it
+    is a slip of the pen.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FHIR_BRIDGE_", frozen=True, extra="ignore", hide_input_in_errors=True
+        env_prefix="FHIR_BRIDGE_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     data: Path = Field(
@@ -69,7 +76,11 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         15.0, gt=0, description="A worker without a heartbeat for this long is taken over."
     )
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = Field(
+        "INFO",
+        pattern="(?i)^(debug|info|warning|error)$",
+        description="DEBUG, INFO, WARNING or ERROR.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -81,8 +92,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (likewise)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the TOML file."""
-        toml = Path(os.environ.get("FHIR_BRIDGE_CONFIG", "fhir-bridge.toml"))
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml))
+        toml = TomlConfigSettingsSource(settings_cls, _config_file())
+        return (init_settings, env_settings, toml)
 
     @classmethod
     def load(cls, **given: object) -> Self:
@@ -90,13 +101,23 @@ class Settings(BaseSettings):
         try:
             settings = cls(**given)  # type: ignore[arg-type]  # pydantic checks each field
         except ValidationError as error:
-            fields = ", ".join(
-                f"FHIR_BRIDGE_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
-                for e in error.errors(include_input=False, include_url=False)
-            )
-            raise ConfigurationError(fields) from None
+            raise ConfigurationError("; ".join(map(_sentence, error.errors()))) from None
+        except (OSError, ValueError) as error:
+            # The parser's message can quote a secret beside the fault: only its kind may travel.
+            raise ConfigurationError(
+                f"the file of FHIR_BRIDGE_CONFIG is no readable TOML ({type(error).__name__})"
+            ) from None
+        settings._refuse_half_tls()
         settings._refuse_unsafe_binding()
         return settings
+
+    def _refuse_half_tls(self) -> None:
+        files = {"CERTIFICATE": self.tls_certificate, "KEY": self.tls_key}
+        if not any(files.values()):
+            return
+        for name, path in files.items():
+            if path is None or not path.is_file():
+                raise ConfigurationError(f"FHIR_BRIDGE_TLS_{name} names no file: HTTPS needs both")
 
     def _refuse_unsafe_binding(self) -> None:
         # A console that anybody on the network can read is refused, never warned about.
@@ -106,7 +127,7 @@ class Settings(BaseSettings):
                 "FHIR_BRIDGE_HOST is not loopback: set FHIR_BRIDGE_LOGIN_TOKEN and "
                 "FHIR_BRIDGE_TLS_CERTIFICATE with FHIR_BRIDGE_TLS_KEY"
             )
-        if not _is_loopback(self.dimse_host) and self.dimse_senders.strip() == "*":
+        if not _is_loopback(self.dimse_host) and "*" in self.dimse_senders:
             raise UnsafeBinding(
                 "FHIR_BRIDGE_DIMSE_HOST is not loopback: name who may push in "
                 "FHIR_BRIDGE_DIMSE_SENDERS"
@@ -116,6 +137,21 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.data / 'bridge.sqlite'}"
+
+
+def _config_file() -> Path:
+    named = os.environ.get("FHIR_BRIDGE_CONFIG")
+    path = Path(named or "fhir-bridge.toml")
+    if named and not path.is_file():
+        raise ConfigurationError("FHIR_BRIDGE_CONFIG names no file")
+    return path
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    name = "_".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{name} is no setting: see the operator's guide for their names"
+    return f"FHIR_BRIDGE_{name.upper()}: {fault['msg']}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 from dbos import (
@@ -40,6 +42,7 @@ MAX_RECOVERY_ATTEMPTS = 5
 MAX_STEPS = 1_500
 MAX_RUNGS = 500
 POLL_SECONDS = 0.2
+UNFINISHED = ("PENDING", "ENQUEUED", "DELAYED")
 
 
 class PullSteps(Protocol):
@@ -78,13 +81,13 @@ class Slots(Protocol):
         """Say that this slot is alive."""
 
     def leave(self, slot: str) -> None:
-        """Give the slot back."""
+        """Say that this slot is alive no more."""
 
     def dead(self, *, at: datetime) -> Sequence[str]:
         """Slots whose lease has run out."""
 
     def bury(self, slot: str, *, at: datetime) -> bool:
-        """Remove a dead slot; True for the one that takes its work."""
+        """Remove a slot if it is still dead."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,50 @@ class _Rooms:
 _rooms: list[_Rooms] = []
 
 
+class _Leaving(BaseException):
+    """
+    This process stops: the workflow is put down between two steps, as a crash would put it down.
+
+    No Exception, because those are recorded as the workflow's end; this one leaves it PENDING, and
+    whoever recovers it goes on with the next step.
+    """
+
+
+class _Shift:
+    """Whether this process still begins steps, and how many it has in hand."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self._busy, self._calm = 0, threading.Condition()
+
+    def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a step's work; raises _Leaving instead once the shift is over."""
+        with self._calm:
+            if self.over.is_set():
+                raise _Leaving
+            self._busy += 1
+        try:
+            return work(*arguments)
+        finally:
+            with self._calm:
+                self._busy -= 1
+                self._calm.notify_all()
+
+    def rest(self, seconds: float) -> None:
+        """Sleep; raises _Leaving as soon as the shift is over."""
+        if self.over.wait(seconds):
+            raise _Leaving
+
+    def end(self, grace_seconds: float) -> bool:
+        """Begin nothing more and wait for what is in hand; False when it outlives the grace."""
+        self.over.set()
+        with self._calm:
+            return self._calm.wait_for(lambda: self._busy == 0, grace_seconds)
+
+
+_shift = [_Shift()]
+
+
 def _step(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
     """Run one recorded step; only faults of our own store are retried here."""
     options = StepOptions(
@@ -107,7 +154,29 @@ def _step(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         interval_seconds=0.5,
         should_retry=lambda error: isinstance(error, StoreError),
     )
-    return DBOS.run_step(options, work, *arguments)
+    return DBOS.run_step(options, _shift[0].run, work, *arguments)
+
+
+def _rest(seconds: float) -> None:
+    """
+    A pause between two rungs, recorded when it is over.
+
+    Not the engine's own sleep, which holds a stopping process until it ends. A pause that was cut
+    short begins again: what it waits for is read from our rows, not from the time that passed.
+    """
+    DBOS.run_step(StepOptions(name="rest"), _shift[0].rest, seconds)
+
+
+def _end_of(handle: WorkflowHandle[Any]) -> dict[str, Any]:
+    """A child's result, without holding a process that stops."""
+
+    def watch() -> None:
+        while handle.get_status().status in UNFINISHED:
+            _shift[0].rest(POLL_SECONDS)
+
+    DBOS.run_step(StepOptions(name="watch"), watch)
+    end: dict[str, Any] = handle.get_result(polling_interval_sec=POLL_SECONDS)
+    return end
 
 
 @DBOS.workflow(name="pull", max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)
@@ -124,7 +193,7 @@ def pull(case_id: str, run: int, sources: list[str]) -> dict[str, Any]:
 
 
 def _enqueue_source(case_id: str, source: str, run: int, part: int) -> WorkflowHandle[Any]:
-    with SetWorkflowID(f"pull:{case_id}:{run}:{source}:{part}"):
+    with SetWorkflowID(f"{pull_id(case_id, run)}:{source}:{part}"):
         return DBOS.enqueue_workflow(SOURCES, pull_source, case_id, source, run)
 
 
@@ -132,13 +201,11 @@ def _finish_source(
     case_id: str, source: str, run: int, handle: WorkflowHandle[Any]
 ) -> dict[str, Any]:
     """A long pull goes on in further parts, because replay costs grow with the steps."""
-    end: dict[str, Any] = handle.get_result(polling_interval_sec=POLL_SECONDS)
+    end = _end_of(handle)
     part = 0
     while end["state"] == "more":
         part += 1
-        end = _enqueue_source(case_id, source, run, part).get_result(
-            polling_interval_sec=POLL_SECONDS
-        )
+        end = _end_of(_enqueue_source(case_id, source, run, part))
     return end
 
 
@@ -175,7 +242,7 @@ def deliver(delivery_id: str) -> dict[str, Any]:
         if rung["done"]:
             return {"delivery": delivery_id, "state": rung["state"]}
         if rung["wait"]:
-            DBOS.sleep(rung["wait"])
+            _rest(rung["wait"])
     return {"delivery": delivery_id, "state": "waiting"}
 
 
@@ -201,11 +268,20 @@ class OurJson(Serializer):
         """The value, or an exception of the same type."""
         found = json.load_object(serialized_data.encode())
         if "$exc" not in found:
-            return found["v"]
+            return _plain(found["v"])
         kind = getattr(errors, found["$exc"], None)
         if isinstance(kind, type) and issubclass(kind, BridgeError):
             return kind()
         return RuntimeError(found["$exc"])
+
+
+def _plain(value: Any) -> Any:
+    """The wire's exact decimals as the floats that were written: a replay sees what the run saw."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 class Engine:
@@ -223,25 +299,28 @@ class Engine:
         *,
         connections: Any = None,
         slots: Slots,
-        slot: str,
         now: Callable[[], datetime],
         lease_seconds: float,
         workers: int,
     ) -> None:
         self._database, self._connections = database, connections
-        self._slots, self._slot = slots, slot
+        self._slots, self._slot = slots, ""
         self._now, self._lease, self._workers = now, lease_seconds, workers
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name="heart", daemon=True)
         self._client: DBOSClient | None = None
         self._serving = ""
+        self.stand_in: Callable[[], None] = _nobody
 
-    def start(self, pull_steps: PullSteps, case_steps: CaseSteps, *, serving: str = "") -> None:
+    def start(
+        self, slot: str, pull_steps: PullSteps, case_steps: CaseSteps, *, serving: str = ""
+    ) -> None:
         """Launch: recovers what this slot left unfinished, then takes work from the queues."""
         if os.environ.get("DBOS__CLOUD"):
             raise ConfigurationError("DBOS__CLOUD is set: the bridge runs its own workers only")
         _rooms[:] = [_Rooms(pull_steps, case_steps)]
-        self._serving = serving
+        _shift[:] = [_Shift()]
+        self._slot, self._serving = slot, serving
         self._slots.beat(self._slot, at=self._now(), serving=serving)
         DBOS(config=self._config())
         _quieten()
@@ -269,32 +348,42 @@ class Engine:
             notification_listener_polling_interval_sec=0.5,
         )
 
-    def stop(self, *, grace_seconds: int = 10) -> None:
-        """Finish the steps in hand, hand the slot back."""
+    def stop(self, *, grace_seconds: float = 10) -> bool:
+        """
+        Finish the steps in hand and hand the slot back; what remains waits for the next worker.
+
+        False when a step outlived the grace: its result is not recorded and it runs again there.
+        """
+        calm = _shift[0].end(grace_seconds)
         self._stop.set()
-        DBOS.destroy(workflow_completion_timeout_sec=grace_seconds)
+        DBOS.destroy(workflow_completion_timeout_sec=2 if calm else 0)
         if self._heart.is_alive():
             self._heart.join(timeout=2)
         self._slots.leave(self._slot)
+        return calm
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(self._lease / 4):
             try:
                 self._slots.beat(self._slot, at=self._now(), serving=self._serving)
                 self._take_over()
-            except BridgeError:
-                logging.getLogger(__name__).warning("heartbeat failed")
+            except Exception as error:  # noqa: BLE001 (a heart that stops gives our work away)
+                kind = type(error).__name__
+                logging.getLogger(__name__).warning("heartbeat failed (%s)", kind)
 
     def _take_over(self) -> None:
         """
-        The work of a dead worker, by one survivor.
+        The work of a dead worker, by the survivors.
 
         The open engine recovers only at launch and only its own executor id; its one internal
-        call does the rest and is held by a contract test (dbos is pinned for it).
+        call does the rest and is held by a contract test (dbos is pinned for it). Each workflow
+        goes back to its queue once, however many survivors ask. The slot is buried afterwards: a
+        survivor that dies in between leaves it to be found again.
         """
         for slot in self._slots.dead(at=self._now()):
-            if slot != self._slot and self._slots.bury(slot, at=self._now()):
+            if slot != self._slot:
                 DBOS._recover_pending_workflows([slot])  # noqa: SLF001 (see above)
+                self._slots.bury(slot, at=self._now())
 
     def client(self) -> DBOSClient:
         """Starts work without being a worker; works beside a running one on the same database."""
@@ -307,11 +396,10 @@ class Engine:
             )
         return self._client
 
-    def start_pull(self, case_id: str, run: int, sources: Sequence[str]) -> str:
-        """Enqueue a pull; the same run twice is one pull. Returns the workflow id."""
-        id_ = f"pull:{case_id}:{run}"
-        self.client().enqueue(self._options("pull", CASES, id_), case_id, run, list(sources))
-        return id_
+    def pull_in(self, connection: Any, case_id: str, run: int, sources: Sequence[str]) -> None:
+        """Enqueue a pull on the caller's own transaction; the same run twice is one pull."""
+        options = self._options("pull", CASES, pull_id(case_id, run))
+        self.client().enqueue_in_transaction(connection, options, case_id, run, list(sources))
 
     def deliver_in(self, connection: Any, delivery_id: str) -> None:
         """Enqueue a delivery on the caller's own transaction: the outbox."""
@@ -327,14 +415,30 @@ class Engine:
         )
 
     def result(self, workflow_id: str) -> Mapping[str, Any]:
-        """Wait for a workflow's result."""
+        """Wait for a workflow's result; `stand_in` is asked all the while to see to the work."""
+        while self.unfinished(workflow_id):
+            self.stand_in()
+            time.sleep(POLL_SECONDS)
         handle: Any = self.client().retrieve_workflow(workflow_id)
         return dict(handle.get_result(polling_interval_sec=POLL_SECONDS))
+
+    def unfinished(self, workflow_id: str) -> bool:
+        """Whether it waits or runs."""
+        return self.status(workflow_id) in UNFINISHED
 
     def status(self, workflow_id: str) -> str:
         """PENDING, ENQUEUED, SUCCESS, ERROR, ...; empty when it is not known."""
         found = self.client().list_workflows(workflow_ids=[workflow_id])
         return str(found[0].status) if found else ""
+
+
+def pull_id(case_id: str, run: int) -> str:
+    """The workflow of one run of a case's pull."""
+    return f"pull:{case_id}:{run}"
+
+
+def _nobody() -> None:
+    """Nobody stands in for a worker that is gone."""
 
 
 def _quieten() -> None:

@@ -195,6 +195,15 @@ def test_the_ladder_of_accept_ends_with_anything(ehr, client, keep):
     assert accepts == ["application/pdf", "application/fhir+json", "*/*"]
 
 
+def test_xml_is_asked_for_as_a_binary_because_fhir_has_an_xml_format_too(ehr, client, keep):
+    """sekmet answers `Accept: application/xml` with the Binary resource in XML."""
+    ehr.on("/fhir/Binary/1", says(406), says(200, b"<ClinicalDocument/>"))
+    answer = client.fetch("Binary/1", content_type="application/xml")
+    assert keep.body(answer.original) == b"<ClinicalDocument/>"
+    accepts = [call.headers["accept"] for call in ehr.calls]
+    assert accepts == ["application/fhir+json", "application/xml"]
+
+
 def test_a_wrapped_attachment_is_unwrapped_and_both_are_kept(ehr, client, keep):
     text = wrapped(data=base64.encodebytes(PDF).decode())
     ehr.on("/fhir/Binary/1", says(200, text, FHIR))

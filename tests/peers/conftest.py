@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import (
+pytest.register_assert_rewrite(f"{__package__}.job")
+
+from . import (  # noqa: E402 (what is imported here must not import job before the line above)
     chromium,
     dcmtk,
     keys,

@@ -23,11 +23,16 @@ DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """A DICOM node that Orthanc may send to, by AE title, host and port."""
+    """
+    A DICOM node that Orthanc may send to, by AE title, host and port.
+
+    `gets` False refuses its C-GET, where Orthanc runs with `DicomAlwaysAllowGet=False`.
+    """
 
     aet: str
     port: int
     host: str = LOOPBACK
+    gets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,12 @@ class Orthanc:
 
     def add_modality(self, name: str, modality: Modality) -> None:
         """Make a DICOM node known under this name, for push and for C-MOVE to its AE title."""
-        row = {"AET": modality.aet, "Host": modality.host, "Port": modality.port}
+        row = {
+            "AET": modality.aet,
+            "Host": modality.host,
+            "Port": modality.port,
+            "AllowGet": modality.gets,
+        }
         self.ask("PUT", f"/modalities/{name}", simplejson.dumps(row).encode())
 
     def push(self, study_uid: str, name: str) -> Mapping[str, Any]:
@@ -85,13 +95,20 @@ class Orthanc:
 
 
 @contextmanager
-def serving(folder: Path, modalities: Mapping[str, Modality] | None = None) -> Iterator[Orthanc]:
-    """Run Orthanc on free ports with its own storage in the folder; it knows these nodes."""
+def serving(
+    folder: Path, modalities: Mapping[str, Modality] | None = None, **changed: object
+) -> Iterator[Orthanc]:
+    """
+    Run Orthanc on free ports with its own storage in the folder; it knows these nodes.
+
+    Keywords are settings of Orthanc's own, for instance `DicomAlwaysAllowGet=False`.
+    """
     need("orthanc", PROGRAM, DICOMWEB_PLUGIN)
     http_port, dimse_port = free_port(), free_port()
     url = f"http://{LOOPBACK}:{http_port}"
     config = folder / "orthanc.json"
-    config.write_text(simplejson.dumps(_settings(folder, http_port, dimse_port, modalities or {})))
+    settings = _settings(folder, http_port, dimse_port, modalities or {})
+    config.write_text(simplejson.dumps({**settings, **changed}))
     # Without TCP_NODELAY the DICOM toolkit under Orthanc waits 40 ms for every message.
     with running(
         [PROGRAM, config],

@@ -41,8 +41,12 @@ from fhir_bridge.store.shelves import Store
 
 NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
 GENERAL, ANNE = "general-hospital", "st-anne"
-PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>" \
-    b"endobj 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]>>endobj\ntrailer<</Root 1 0 R>>\n"
+PDF = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]>>endobj
+trailer<</Root 1 0 R>>
+"""
 OPINION = """## Question
 
 Can the liver metastases be removed with a parenchyma-sparing operation?
@@ -97,7 +101,7 @@ class Deeds:
 
 
 def preview(path: Path, *, size: int, deadline_seconds: float) -> bytes:
-    """A round body with a few spots, drawn from the file's bytes; the marked file cannot be drawn."""
+    """A round body with a few spots, drawn from the file's bytes; a marked file is refused."""
     body = path.read_bytes()
     if b"broken" in body:
         raise Unreadable("no pixels")
@@ -140,9 +144,9 @@ class Seed:
             question=question or QUESTION, providers=providers,
             opened_at=NOW - timedelta(days=days_ago),
         )
-        self.store.cases.open(
-            case, Event(Happened.CASE_OPENED, id_, "local", case.opened_at, {"specialty": specialty})
-        )
+        facts = {"specialty": specialty}
+        opened = Event(Happened.CASE_OPENED, id_, "local", case.opened_at, facts)
+        self.store.cases.open(case, opened)
         return case
 
     def pinned(self, case_id: str, source: str = GENERAL) -> None:
@@ -154,7 +158,9 @@ class Seed:
         self.store.cases.pin(pin, Event(Happened.PATIENT_ASKED, case_id, "bridge", NOW))
         self.store.cases.move(case_id, CaseState.COLLECTING)
 
-    def original(self, case_id: str | None, body: bytes, name: str, source: str = GENERAL) -> Original:
+    def original(
+        self, case_id: str | None, body: bytes, name: str, source: str = GENERAL
+    ) -> Original:
         blob = self.store.originals.put(body)
         return Original(
             id=f"{case_id}-{name}", source=source, how=How.GET, request="GET /",
@@ -178,10 +184,9 @@ class Seed:
             case_id, source, type_, question=(("patient", "p1"),), pages=1, ended=ended,
             evidence=evidence or Evidence(obtained=len(resources)),
         )
-        self.store.ledgers.turn(
-            Page(slice_, rows, ("https://x/R4",) * len(rows)),
-            Event(Happened.RECORDS_SEEN, case_id, "bridge", NOW, {"type": type_, "seen": len(rows)}),
-        )
+        facts = {"type": type_, "seen": len(rows)}
+        seen = Event(Happened.RECORDS_SEEN, case_id, "bridge", NOW, facts)
+        self.store.ledgers.turn(Page(slice_, rows, ("https://x/R4",) * len(rows)), seen)
 
     def file(
         self, case_id: str, parent: RecordKey, body: bytes | None, content_type: str, *,
@@ -258,7 +263,8 @@ class Seed:
 
     def release(self, case_id: str, reason: str = "") -> None:
         event = Event(Happened.RECORD_RELEASED, case_id, "local", NOW)
-        self.store.records.release(self.store.records.get(case_id), event, by="local", reason=reason)
+        newest = self.store.records.get(case_id)
+        self.store.records.release(newest, event, by="local", reason=reason)
 
     def opinion(self, case_id: str, *destinations: str) -> Opinion:
         opinion = Opinion(

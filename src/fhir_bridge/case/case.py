@@ -79,8 +79,8 @@ class Pin:
     """
     The decision who the patient is at one source: (case, source) -> the source's patient id.
 
-    `decided_by` is the rule or the person. `candidates` is what the source offered while a person
-    has to choose. `patient` is the whole Patient resource id at the source, `person` its facts.
+    `patient_id` is the id of the Patient there, `decided_by` the rule or the person, `reason` one
+    sentence for the nurse. `candidates` is what the source offered while a person has to choose.
     """
 
     case_id: str

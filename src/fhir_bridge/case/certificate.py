@@ -29,8 +29,9 @@ class Count:
 
     `witness` says where (`Bundle.total`, `_summary=count`, `QIDO instances`, `C-FIND IMAGE`,
     `ImagingStudy`), `said` the number, `after` whether it was asked after the pull, `trusted`
-    whether the source has not yet been seen to lie with it. `ids_agree` is None for a bare number
-    and tells for a list whether it equals the set of ids that we hold.
+    whether the source has not yet been seen to lie with it (a list that lacks what we hold is no
+    witness). `ids_agree` is None for a bare number and tells for a list whether it equals the set
+    of ids that we hold.
     """
 
     witness: str
@@ -89,7 +90,7 @@ def grade(evidence: Evidence) -> Grade:
         return Grade.REFUSED
     if _shows_more(evidence):
         return Grade.SHORT
-    lists = {c.witness for c in evidence.counts if c.after and c.ids_agree}
+    lists = {c.witness for c in evidence.counts if c.trusted and c.after and c.ids_agree}
     if len(lists) >= 2:
         return Grade.PROVEN
     if any(_confirms(count, evidence.obtained) for count in evidence.counts):
@@ -99,7 +100,7 @@ def grade(evidence: Evidence) -> Grade:
 
 def _shows_more(evidence: Evidence) -> bool:
     more = any(c.trusted and c.said > evidence.obtained for c in evidence.counts)
-    disagree = any(c.ids_agree is False for c in evidence.counts)
+    disagree = any(c.trusted and c.ids_agree is False for c in evidence.counts)
     return bool(more or disagree or evidence.missing or evidence.broken or evidence.warnings)
 
 
@@ -108,7 +109,7 @@ def _confirms(count: Count, obtained: int) -> bool:
 
 
 def said(evidence: Evidence) -> int | None:
-    """The number the source stands by: its last trusted count, or None if it gave none."""
+    """The number the source stands by: its highest trusted count, or None if it gave none."""
     trusted = [count.said for count in evidence.counts if count.trusted]
     return max(trusted) if trusted else None
 

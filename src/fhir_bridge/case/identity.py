@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 
 REPLACEMENT = "\ufffd"
+# Plain family names less alike than this are two names, not two spellings: Smith and Stevens, but
+# not Smyth. Given names have no such leeway: Jean and Joan may be twins.
+ALIKE, EXACTLY = 0.5, 1.0
 
 
 class Match(StrEnum):
@@ -59,11 +65,15 @@ class Comparison:
 
 
 def compare(case: Person, candidate: Person) -> Comparison:
-    """Compare two descriptions; a missing or merely differently spelled fact is unknown."""
+    """
+    Compare two descriptions, either way round with the same result.
+
+    A missing, incomplete or merely differently spelled fact is unknown, never a contradiction.
+    """
     return Comparison(
         identifier=_identifiers(case.identifiers, candidate.identifiers),
         family=_name(case.family, candidate.family),
-        given=_name(case.given, candidate.given),
+        given=_name(case.given, candidate.given, alike=EXACTLY),
         birth_date=_date(case.birth_date, candidate.birth_date),
         sex=_sex(case.sex, candidate.sex),
     )
@@ -96,37 +106,63 @@ def contradicts(case: Person, found: Person) -> bool:
 
 
 def _identifiers(ours: Iterable[Identifier], theirs: Iterable[Identifier]) -> Match:
-    mine = {i.system: i.value.strip() for i in ours if i.system and i.value.strip()}
-    shared = [(mine[i.system], i.value.strip()) for i in theirs if i.system in mine]
-    if not shared:
+    """Within one system any common number agrees; one system that contradicts outweighs others."""
+    mine, other = _numbers(ours), _numbers(theirs)
+    agreed = [bool(mine[system] & other[system]) for system in mine.keys() & other.keys()]
+    if not agreed:
         return Match.UNKNOWN
-    return Match.AGREE if any(a == b for a, b in shared) else Match.DISAGREE
+    return Match.AGREE if all(agreed) else Match.DISAGREE
 
 
-def _name(ours: str, theirs: str) -> Match:
-    if not ours.strip() or not theirs.strip() or REPLACEMENT in ours + theirs:
+def _numbers(identifiers: Iterable[Identifier]) -> Mapping[str, set[str]]:
+    # Leading zeros and inner blanks belong to a number; blanks around it are padding (PS3.5 6.2).
+    found: dict[str, set[str]] = defaultdict(set)
+    for identifier in identifiers:
+        if identifier.system and identifier.value.strip():
+            found[identifier.system].add(identifier.value.strip())
+    return found
+
+
+def _name(ours: str, theirs: str, *, alike: float = ALIKE) -> Match:
+    mine, other = sorted((_plain(ours), _plain(theirs)))
+    if not mine or not other or REPLACEMENT in mine + other:
         return Match.UNKNOWN
-    mine, other = _letters(ours), _letters(theirs)
     if mine == other:
         return Match.AGREE
-    # Another alphabet or a transliteration proves nothing either way.
-    plain = mine.isascii() and other.isascii() and ours.isascii() and theirs.isascii()
-    return Match.DISAGREE if plain and mine[:1] != other[:1] else Match.UNKNOWN
+    # Another alphabet, an accent or a curly quote proves nothing either way.
+    if not (mine.isascii() and other.isascii()):
+        return Match.UNKNOWN
+    if other.startswith(mine) or _shared_part(ours, theirs):
+        return Match.UNKNOWN
+    spelling = SequenceMatcher(None, mine, other, autojunk=False).ratio() >= alike
+    return Match.UNKNOWN if spelling and mine[0] == other[0] else Match.DISAGREE
 
 
-def _letters(name: str) -> str:
-    folded = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(c for c in folded if c.isalpha())
+_NO_LETTERS = re.compile(r"[\x00-@\[-`{-\x7f\s]+")
+
+
+def _plain(name: str) -> str:
+    """A name without case, blanks and ASCII punctuation: O'BRIEN-SMITH and O'Brien Smith agree."""
+    return _NO_LETTERS.sub("", unicodedata.normalize("NFC", name.casefold()))
+
+
+def _shared_part(ours: str, theirs: str) -> bool:
+    """Whether one part of a double name or of a name with a particle is in the other name too."""
+    mine, other = (set(_NO_LETTERS.split(name.casefold())) for name in (ours, theirs))
+    return any(len(part) > 2 for part in mine & other)
+
+
+_DATE = re.compile(r"\d{4}(\d{2}(\d{2})?)?")
 
 
 def _date(ours: str, theirs: str) -> Match:
-    mine, other = ours.replace("-", ""), theirs.replace("-", "")
-    if not mine or not other:
+    """`1961-03-14` and DICOM's `19610314` agree; a date known in part, or none, tells nothing."""
+    mine, other = sorted((d.strip().replace("-", "") for d in (ours, theirs)), key=len)
+    if not (_DATE.fullmatch(mine) and _DATE.fullmatch(other)):
         return Match.UNKNOWN
-    if len(mine) != len(other):
-        short, long = sorted((mine, other), key=len)
-        return Match.UNKNOWN if long.startswith(short) else Match.DISAGREE
-    return Match.AGREE if mine == other else Match.DISAGREE
+    if mine == other:
+        return Match.AGREE
+    return Match.UNKNOWN if other.startswith(mine) else Match.DISAGREE
 
 
 _SEX = {"m": "male", "f": "female", "o": "other"}

@@ -16,7 +16,7 @@ class Instance:
     `dataset_sha256` is the hash of the data set bytes as they were sent.
 
     `header` is what the image itself says about the patient. `pushed` tells that they sent it
-    unasked. `state` of its ledger row says whether it may be shown.
+    unasked. `quarantined` says why it may not be shown, and is empty when it may.
     """
 
     source: str

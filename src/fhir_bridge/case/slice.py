@@ -17,8 +17,9 @@ class Slice:
     A resumable piece of a pull.
 
     `question` is the search as parameter pairs, `cursor` the next page's address (empty before
-    the first page), `visited` the addresses already turned, in order. `ended` slices have their
-    verdict in `evidence`; a verdict has no default.
+    the first page), `previous` the original of the page that named it, `visited` the marks of what
+    was turned already (pages, or studies), in order. `ended` slices have their verdict in
+    `evidence`; a verdict has no default.
     """
 
     case_id: str
@@ -31,16 +32,20 @@ class Slice:
     ended: bool = False
     evidence: Evidence = field(default_factory=Evidence)
     visited: tuple[str, ...] = ()
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """
-    What one turn of a page brought, committed in one transaction: the slice as it stands after
-    it, the records seen, the attachments that they name, and the server base of each record.
+    What one turn of a page brought, committed in one transaction: the slice as it stands after it,
+    the records seen with the server base of each, the ids among them that answer the slice's
+    question, the attachments that they name, and the records that they refer to as (type, id).
     """
 
     slice: Slice
     seen: tuple[LedgerRow, ...] = ()
     bases: tuple[str, ...] = ()
+    listed: frozenset[str] = frozenset()
     attachments: tuple[HeldAttachment, ...] = ()
+    targets: frozenset[tuple[str, str]] = frozenset()

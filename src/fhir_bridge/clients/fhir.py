@@ -107,10 +107,12 @@ class FhirClient:
         The content of an attachment (R4 binary.html#rest), streamed to the store; `body` is None.
 
         Asked by its own content type, then as a Binary resource, then as anything: servers
-        differ. The content of a Binary resource is stored by itself, with `wrapped` in its facts
-        and the resource's original as `previous`. Raises ForeignAddress for another origin, unless
-        foreign files are allowed, which are fetched without login; AttachmentMissing for a Binary
-        without content, Unreadable for one that cannot be decoded.
+        differ. XML is asked as a Binary resource first, because `application/xml` is one of FHIR's
+        own formats (R4 http.html#mime-type): a server may answer a Binary in XML. The content of a
+        Binary resource is stored by itself, with `wrapped` in its facts and the resource's original
+        as `previous`. Raises ForeignAddress for another origin, unless foreign files are allowed,
+        which are fetched without login; AttachmentMissing for a Binary without content, Unreadable
+        for one that cannot be decoded.
         """
         ask = self._file(url, previous)
         answer = self._first_accepted(ask, content_type)
@@ -128,7 +130,10 @@ class FhirClient:
         return Ask(url, previous=previous, kind="file", foreign=foreign)
 
     def _first_accepted(self, ask: Ask, content_type: str) -> Answer:
-        *first, last = dict.fromkeys(filter(None, (content_type, FHIR_JSON, "*/*")))
+        wanted = (content_type, FHIR_JSON)
+        if "xml" in content_type.lower():
+            wanted = (FHIR_JSON, content_type)
+        *first, last = dict.fromkeys(filter(None, (*wanted, "*/*")))
         for accept in first:
             try:
                 return self.wire.ask(replace(ask, accept=accept))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fhir_bridge.commands.opening import opened, working
 from fhir_bridge.commands.output import (
     DONE,
     FAILED,
@@ -25,9 +25,11 @@ from fhir_bridge.commands.output import (
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
+    from fhir_bridge.case.case import Case
 
 app = typer.Typer(
     help="Cases: new, list, show, ledger, certificate, record, confirm, release.",
+    epilog="Example: fhir-bridge case list",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,44 +41,64 @@ CaseId = Annotated[str, typer.Argument(help="The case's id.", metavar="CASE")]
     "--question 'Is surgery possible?' --provider general-hospital"
 )
 def new(
-    patient: Annotated[Path, typer.Option(help="FHIR R4 Patient as JSON.", exists=True)],
+    patient: Annotated[
+        Path, typer.Option(help="FHIR R4 Patient as JSON.", exists=True, dir_okay=False)
+    ],
     specialty: Annotated[str, typer.Option(help="neurology, neurosurgery, cardiology, ...")],
     question: Annotated[str, typer.Option(help="What the specialist is asked, one sentence.")],
     provider: Annotated[list[str], typer.Option(help="A treating provider; repeat for more.")],
     draft: Annotated[
-        Path | None, typer.Option(help="Prepared opinion text (Markdown).", exists=True)
+        Path | None,
+        typer.Option(help="Prepared opinion text (Markdown).", exists=True, dir_okay=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Open a case."""
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.case.case import SPECIALTIES
     from fhir_bridge.case.ids import slug
     from fhir_bridge.errors import UsageError
     from fhir_bridge.security.access import LOCAL
-    from fhir_bridge.settings import Settings
-    from fhir_bridge.standards.fhir import json
 
     if specialty not in SPECIALTIES:
         raise UsageError(f"--specialty is one of {', '.join(SPECIALTIES)}")
-    resource = json.load_object(patient.read_bytes())
-    if resource.get("resourceType") != "Patient":
-        raise UsageError("--patient is no FHIR Patient")
-    with Bridge.open(Settings.load()) as bridge:
-        names = [slug(name) for name in provider]
+    resource, text = _read_patient(patient), _read_draft(draft)
+    with opened() as bridge:
+        names = list(dict.fromkeys(slug(name) for name in provider))
         id_ = bridge.new_case(LOCAL, resource, specialty, question, names)
-        if draft is not None:
-            bridge.desk.prepare(id_, draft.read_text(encoding="utf-8"))
+        if text:
+            bridge.desk.prepare(id_, text)
     if as_json:
         print_json({"case": id_})
     else:
         say(f"Case {id_} is open. Next: fhir-bridge pull {id_}")
 
 
+def _read_patient(file: Path) -> dict[str, Any]:
+    from fhir_bridge.errors import RecordError, UsageError
+    from fhir_bridge.standards.fhir import json
+
+    try:
+        resource = json.load_object(file.read_bytes())
+    except RecordError as error:
+        raise UsageError(f"--patient: {error.detail}") from None
+    if resource.get("resourceType") != "Patient":
+        raise UsageError("--patient is no FHIR Patient")
+    return resource
+
+
+def _read_draft(file: Path | None) -> str:
+    from fhir_bridge.errors import UsageError
+
+    try:
+        return file.read_text(encoding="utf-8") if file else ""
+    except UnicodeDecodeError:
+        raise UsageError("--draft is no text in UTF-8") from None
+
+
 @app.command("list", epilog="Example: fhir-bridge case list")
 def list_(as_json: AsJson = False) -> None:
     """Every case, newest first."""
-    with _bridge() as bridge:
+    with opened() as bridge:
         rows = [
             {
                 "case": c.id,
@@ -98,7 +120,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: fhir-bridge case show 6f2b7f0e")
 def show(case: CaseId, as_json: AsJson = False) -> None:
     """One case: state, sources, who the patient is at each."""
-    with _bridge() as bridge:
+    with opened() as bridge:
         found = _open(bridge, case)
         steps = bridge.store.cases.steps(case)
         sources = [
@@ -137,7 +159,7 @@ def ledger(case: CaseId, as_json: AsJson = False) -> None:
     """One row for every record seen, with its final state."""
     from fhir_bridge.case.ledger import count_states
 
-    with _bridge() as bridge:
+    with opened() as bridge:
         _open(bridge, case)
         rows = bridge.store.ledgers.rows(case)
     if as_json:
@@ -159,6 +181,9 @@ def ledger(case: CaseId, as_json: AsJson = False) -> None:
         ]
         print_json({"seen": len(rows), "states": states, "records": records})
         return
+    if not rows:
+        say(f"Nothing was seen yet: fhir-bridge pull {case}")
+        return
     table(
         ("source", "kind", "id", "state", "rule", "reason"),
         [(r.key.source, r.key.kind, r.key.id[-48:], r.state.value, r.rule, r.reason) for r in rows],
@@ -168,7 +193,7 @@ def ledger(case: CaseId, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: fhir-bridge case certificate 6f2b7f0e")
 def certificate(case: CaseId, as_json: AsJson = False) -> None:
     """Per source and type: what they said, what came, the grade."""
-    with _bridge() as bridge:
+    with opened() as bridge:
         _open(bridge, case)
         rows = bridge.certificate(case)
     if as_json:
@@ -193,12 +218,12 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """The case record, a FHIR document Bundle, byte for byte."""
-    with _bridge() as bridge:
+    with opened() as bridge:
         _open(bridge, case)
         stored = bridge.store.records.get(case)
         document = bridge.store.records.document(stored)
     if out is not None:
-        out.write_bytes(document)
+        _write(out, document)
         facts = {"file": str(out), "sha256": stored.sha256, "entries": stored.entries}
         if as_json:
             print_json(facts)
@@ -207,6 +232,15 @@ def record(
         return
     sys.stdout.buffer.write(document)
     sys.stdout.buffer.flush()
+
+
+def _write(file: Path, document: bytes) -> None:
+    from fhir_bridge.errors import UsageError
+
+    try:
+        file.write_bytes(document)
+    except OSError as error:
+        raise UsageError(f"--out cannot be written ({type(error).__name__})") from None
 
 
 @app.command(
@@ -224,7 +258,7 @@ def confirm(
     from fhir_bridge.case.ids import slug
     from fhir_bridge.security.access import LOCAL
 
-    with _bridge() as bridge:
+    with opened() as bridge:
         bridge.confirm_patient(LOCAL, case, slug(provider), patient_id)
     if as_json:
         print_json({"case": case, "provider": slug(provider), "patient_id": patient_id})
@@ -243,7 +277,7 @@ def release(
     """Let the specialist open the case record."""
     from fhir_bridge.security.access import LOCAL
 
-    with _bridge() as bridge:
+    with opened() as bridge:
         bridge.release(LOCAL, case, reason)
         stored = bridge.store.records.get(case)
     if as_json:
@@ -269,11 +303,11 @@ def pull(
     from fhir_bridge.case.ids import slug
     from fhir_bridge.security.access import LOCAL
 
-    with _bridge() as bridge:
-        if not bridge.running_at():
-            bridge.start()
+    with working() as place:
+        bridge = place.bridge
+        show = _progress(bridge, case) if watch else lambda: None
         workflow = bridge.begin_pull(LOCAL, case, slug(provider) if provider else None)
-        result = _watched(bridge, case, workflow) if watch else bridge.engine.result(workflow)
+        result = place.wait(workflow, show)
         certificate_ = bridge.certificate(case)
     if as_json:
         print_json({"case": case, **result, "certificate": certificate_})
@@ -285,15 +319,18 @@ def pull(
     raise typer.Exit(pull_exit(result, certificate_))
 
 
-def _watched(bridge: Bridge, case: str, workflow: str) -> Mapping[str, Any]:
-    number = bridge.store.events.newest()
-    while bridge.engine.status(workflow) in ("PENDING", "ENQUEUED"):
-        for event in bridge.store.events.after(number, case_id=case):
-            number = event.number
+def _progress(bridge: Bridge, case: str) -> Callable[[], None]:
+    """Tells what happened since it was last called."""
+    told = bridge.store.events.newest()
+
+    def tell() -> None:
+        nonlocal told
+        for event in bridge.store.events.after(told, case_id=case):
+            told = event.number
             facts = " ".join(f"{k}={v}" for k, v in event.facts.items())
             note(f"{event.at:%H:%M:%S} {event.name.value} {facts}")
-        time.sleep(0.3)
-    return bridge.engine.result(workflow)
+
+    return tell
 
 
 def _say_ends(result: Mapping[str, Any]) -> None:
@@ -336,14 +373,7 @@ def _failure_exit(codes: set[str]) -> int:
     return UNREACHABLE if found == {UNREACHABLE} else max(found)
 
 
-def _bridge() -> Bridge:
-    from fhir_bridge.bridge import Bridge
-    from fhir_bridge.settings import Settings
-
-    return Bridge.open(Settings.load())
-
-
-def _open(bridge: Bridge, case: str) -> Any:
+def _open(bridge: Bridge, case: str) -> Case:
     from fhir_bridge.security.access import LOCAL, Purpose
 
     return bridge.access.open_case(LOCAL, case, Purpose.REVIEW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fhir_bridge.bridge import Bridge
@@ -28,20 +29,23 @@ class Check:
 
 
 def provider_checks(bridge: Bridge, provider: TreatingProvider) -> list[Check]:
-    """Walk one hospital: metadata, login with a search, PACS echo, DICOMweb."""
-    checks: list[Check] = []
+    """Walk one hospital, all doors at once: metadata, login with a search, PACS echo, DICOMweb."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda door: _try(*door), _doors(bridge, provider)))
+
+
+def _doors(bridge: Bridge, provider: TreatingProvider) -> Iterator[tuple[str, Callable[[], str]]]:
     ehr = bridge.hospitals.ehr(provider)
     if ehr is not None:
-        checks.append(_try("metadata", lambda: f"FHIR {ehr.capability().fhir_version}"))
         question = (("_id", "fhir-bridge-test"), ("_count", "1"))
-        checks.append(_try("login and search", lambda: _done(ehr.search("Patient", question))))
+        yield "metadata", lambda: f"FHIR {ehr.capability().fhir_version}"
+        yield "login and search", lambda: _done(ehr.search("Patient", question))
     if provider.dimse is not None:
         scu = DimseClient(provider.dimse, bridge.settings.dimse_aet, bridge.dimse_port)
-        checks.append(_try("C-ECHO", lambda: _done(scu.echo())))
+        yield "C-ECHO", lambda: _done(scu.echo())
     if provider.dicomweb:
         archive = bridge.hospitals.archives(provider, "provider-test", frozenset)[0]
-        checks.append(_try("QIDO-RS", lambda: _done(archive.list_studies("fhir-bridge-test"))))
-    return checks
+        yield "QIDO-RS", lambda: _done(archive.list_studies("fhir-bridge-test"))
 
 
 def machine_checks(bridge: Bridge) -> Iterator[Check]:

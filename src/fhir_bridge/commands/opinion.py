@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fhir_bridge.commands.opening import opened, working
 from fhir_bridge.commands.output import DONE, PARTIAL, PERSON, AsJson, print_json, say, table
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
 
-app = typer.Typer(help="Opinions: finish, status.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Opinions: finish, status.",
+    epilog="Example: fhir-bridge opinion status 6f2b7f0e",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 CaseId = Annotated[str, typer.Argument(help="The case's id.", metavar="CASE")]
 
 
 @app.command(epilog="Example: fhir-bridge opinion finish 6f2b7f0e --file opinion.md")
 def finish(
     case: CaseId,
-    file: Annotated[Path, typer.Option(help="The opinion, .md or .json.", exists=True)],
+    file: Annotated[
+        Path, typer.Option(help="The opinion, .md or .json.", exists=True, dir_okay=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """
@@ -27,16 +35,14 @@ def finish(
 
     Exit 0: confirmed in every chart; 4: a person is needed; 3: not known yet.
     """
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.security.access import LOCAL
-    from fhir_bridge.settings import Settings
 
-    with Bridge.open(Settings.load()) as bridge:
-        if not bridge.running_at():
-            bridge.start()
-        is_json = file.suffix == ".json"
-        bridge.desk.finish(LOCAL, case, file.read_bytes(), kind="json" if is_json else "md")
-        bridge.desk.wait(case)
+    kind: Literal["md", "json"] = "json" if file.suffix == ".json" else "md"
+    with working() as place:
+        bridge = place.bridge
+        bridge.desk.finish(LOCAL, case, file.read_bytes(), kind=kind)
+        for workflow in bridge.desk.under_way(case):
+            place.wait(workflow)
         rows = deliveries(bridge, case)
     _print(rows, as_json=as_json)
     raise typer.Exit(delivery_exit(rows))
@@ -45,11 +51,9 @@ def finish(
 @app.command(epilog="Example: fhir-bridge opinion status 6f2b7f0e")
 def status(case: CaseId, as_json: AsJson = False) -> None:
     """Where each delivery stands; only *confirmed* means that it stands in the chart."""
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.security.access import LOCAL, Purpose
-    from fhir_bridge.settings import Settings
 
-    with Bridge.open(Settings.load()) as bridge:
+    with opened() as bridge:
         bridge.access.open_case(LOCAL, case, Purpose.OPINION)
         rows = deliveries(bridge, case)
     _print(rows, as_json=as_json)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from fhir_bridge.errors import BridgeError
 
@@ -54,11 +54,10 @@ def report(error: Exception) -> int:
     """Print an error as advice and code; returns the exit code."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, click.UsageError):
-        error.show()
-        return USAGE
-    if isinstance(error, click.ClickException):
-        error.show()
+    if isinstance(error, TyperException):
+        # Wrong words: what typer raises shows itself, with the usage of the command.
+        show = getattr(error, "show", lambda: note(error.message))
+        show()
         return error.exit_code
     if isinstance(error, BridgeError):
         detail = f" ({error.detail})" if error.detail else ""

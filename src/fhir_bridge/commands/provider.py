@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from fhir_bridge.case.case import Auth
+from fhir_bridge.commands.opening import opened, reaching_out
 from fhir_bridge.commands.output import AsJson, print_json, say, table
 
 app = typer.Typer(
-    help="Treating providers: add, list, test.", no_args_is_help=True, rich_markup_mode=None
+    help="Treating providers: add, list, test.",
+    epilog="Example: fhir-bridge provider list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -25,7 +29,8 @@ def add(
     auth: Annotated[Auth, typer.Option(help="How we log in.")] = Auth.NONE,
     client_id: Annotated[str, typer.Option(help="Our client id (or user) there.")] = "",
     secret_file: Annotated[
-        Path | None, typer.Option(help="File with the secret; it is sealed at rest.")
+        Path | None,
+        typer.Option(help="File with the secret; sealed at rest.", exists=True, dir_okay=False),
     ] = None,
     dimse: Annotated[str, typer.Option(help="PACS node, AET@HOST:PORT.")] = "",
     dicomweb: Annotated[str, typer.Option(help="DICOMweb base URL.")] = "",
@@ -40,22 +45,21 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a hospital, or change the one with the same name."""
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.case.case import TreatingProvider
     from fhir_bridge.case.ids import slug
     from fhir_bridge.errors import UsageError
-    from fhir_bridge.settings import Settings
     from fhir_bridge.steps.hospitals import secret_purpose
     from fhir_bridge.store.cases import parse_node
 
     if not (fhir or dimse or dicomweb):
         raise UsageError("give at least one of --fhir, --dimse, --dicomweb")
+    _check_addresses(fhir, dicomweb, *(allow or ()))
     if auth is not Auth.NONE and not client_id:
         raise UsageError(f"--auth {auth.value} needs --client-id")
     if auth in (Auth.BASIC, Auth.CLIENT_SECRET) and secret_file is None:
         raise UsageError(f"--auth {auth.value} needs --secret-file")
     pairs = [pair.partition("=") for pair in issuer or ()]
-    with Bridge.open(Settings.load()) as bridge:
+    with opened() as bridge:
         id_ = slug(name)
         secret = secret_file.read_bytes().strip() if secret_file else b""
         provider = TreatingProvider(
@@ -81,13 +85,21 @@ def add(
     say(f"Next: fhir-bridge provider test {id_}")
 
 
+def _check_addresses(*urls: str) -> None:
+    from fhir_bridge.clients.origins import origin_of
+    from fhir_bridge.errors import ForeignAddress, UsageError
+
+    try:
+        for url in filter(None, urls):
+            origin_of(url)
+    except ForeignAddress:
+        raise UsageError("an address is written https://host/path") from None
+
+
 @app.command("list", epilog="Example: fhir-bridge provider list --json")
 def list_(as_json: AsJson = False) -> None:
     """Every hospital that is known."""
-    from fhir_bridge.bridge import Bridge
-    from fhir_bridge.settings import Settings
-
-    with Bridge.open(Settings.load()) as bridge:
+    with opened() as bridge:
         known = bridge.store.providers.all()
     rows = [
         {
@@ -113,12 +125,10 @@ def test(
     name: Annotated[str, typer.Argument(help="The provider's name or id.")], as_json: AsJson = False
 ) -> None:
     """Log in, read the metadata, count a type, echo the PACS; stops nowhere, says what failed."""
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.case.ids import slug
     from fhir_bridge.commands.checks import provider_checks
-    from fhir_bridge.settings import Settings
 
-    with Bridge.open(Settings.load()) as bridge:
+    with reaching_out() as bridge:
         provider = bridge.store.providers.get(slug(name))
         checks = provider_checks(bridge, provider)
     if as_json:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import typer
 
+from fhir_bridge.commands.opening import reaching_out
 from fhir_bridge.commands.output import AsJson, print_json, table
 
 
-def serve() -> None:
+def serve(as_json: AsJson = False) -> None:
     """
     HTTP, DICOM receiver and workers in one process, until Ctrl-C or SIGTERM.
 
-    Settings come from FHIR_BRIDGE_* and one TOML file (FHIR_BRIDGE_CONFIG).
+    Settings come from FHIR_BRIDGE_* and one TOML file (FHIR_BRIDGE_CONFIG). With --json the first
+    line says where: url, dicom, login.
 
     Example: FHIR_BRIDGE_DATA=/var/lib/fhir-bridge fhir-bridge serve
     """
     from fhir_bridge.service import serve_until_stopped
     from fhir_bridge.settings import Settings
 
-    serve_until_stopped(Settings.load())
+    serve_until_stopped(Settings.load(), as_json=as_json)
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -29,11 +31,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: fhir-bridge doctor
     """
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.commands.checks import machine_checks, provider_checks
-    from fhir_bridge.settings import Settings
 
-    with Bridge.open(Settings.load()) as bridge:
+    with reaching_out() as bridge:
         checks = [("this machine", check) for check in machine_checks(bridge)]
         for provider in bridge.store.providers.all():
             checks += [(provider.id, check) for check in provider_checks(bridge, provider)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -43,6 +43,7 @@ _MAY = {
     Purpose.REVIEW: {Role.CASE_MANAGER, Role.SPECIALIST, Role.BRIDGE},
     Purpose.OPINION: {Role.CASE_MANAGER, Role.SPECIALIST, Role.BRIDGE},
 }
+VISIT = timedelta(minutes=5)
 LOCAL = Actor("local", frozenset({Role.CASE_MANAGER, Role.SPECIALIST, Role.OPERATOR}))
 BRIDGE = Actor("bridge", frozenset({Role.BRIDGE}))
 
@@ -66,6 +67,7 @@ class Access:
 
     def __init__(self, cases: CaseShelf, diary: Diary, now: Callable[[], datetime]) -> None:
         self._cases, self._diary, self._now = cases, diary, now
+        self._noted: dict[tuple[str, str, Purpose], datetime] = {}
 
     def open_case(self, actor: Actor, case_id: str, purpose: Purpose) -> Case:
         """The case, if this actor may open it for this purpose; raises CaseUnknown, NotAllowed."""
@@ -73,6 +75,14 @@ class Access:
             raise NotAllowed(f"{purpose.value} is not for {actor.name}")
         case = self._cases.get(case_id)
         if Role.BRIDGE not in actor.roles:
-            facts = {"purpose": purpose.value}
-            self._diary.tell(Event(Happened.CASE_READ, case_id, actor.name, self._now(), facts))
+            self._note(actor, case_id, purpose)
         return case
+
+    def _note(self, actor: Actor, case_id: str, purpose: Purpose) -> None:
+        """A page that keeps itself fresh reads the case every second: that is one visit."""
+        now, visit = self._now(), (actor.name, case_id, purpose)
+        before = self._noted.get(visit)
+        if before is None or now - before > VISIT:
+            self._noted[visit] = now
+            facts = {"purpose": purpose.value}
+            self._diary.tell(Event(Happened.CASE_READ, case_id, actor.name, now, facts))

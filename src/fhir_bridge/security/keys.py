@@ -51,7 +51,8 @@ class SigningKeys:
         algorithms = {str(key.kid): alg for alg, key in self._keys.items()}
         return {
             "keys": [
-                {**key, "use": "sig", "alg": algorithms[str(key["kid"])]} for key in published["keys"]
+                {**key, "use": "sig", "alg": algorithms[str(key["kid"])]}
+                for key in published["keys"]
             ]
         }
 

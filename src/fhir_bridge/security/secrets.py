@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fhir_bridge.errors import ConfigurationError
 
-_NONCE = 12
+KEY_BYTES = 32
+_NONCE, _TAG = 12, 16
+_ANOTHER = "a stored secret cannot be opened: is seal.key of this store?"
 
 
 class Seal:
@@ -22,14 +24,21 @@ class Seal:
 
     @classmethod
     def in_folder(cls, folder: Path) -> Seal:
-        """The key of this store, made on first use."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """
+        The key of this store, made on first use.
+
+        Raises ConfigurationError for a key that is damaged or cannot be read or made.
+        """
         path = folder / "seal.key"
-        if not path.exists():
-            _write_once(path, secrets.token_bytes(32))
-        key = path.read_bytes()
-        if len(key) != 32:
-            raise ConfigurationError("seal.key does not hold 32 bytes")
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                _write_once(path, secrets.token_bytes(KEY_BYTES))
+            key = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"seal.key: {type(error).__name__}") from None
+        if len(key) != KEY_BYTES:
+            raise ConfigurationError(f"seal.key does not hold {KEY_BYTES} bytes")
         return cls(key)
 
     def seal(self, clear: bytes, purpose: str) -> bytes:
@@ -38,13 +47,16 @@ class Seal:
         return nonce + self._cipher.encrypt(nonce, clear, purpose.encode())
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
-        """Decrypt; raises ConfigurationError when the key or the purpose is another one."""
+        """
+        Decrypt; raises ConfigurationError when nothing was sealed, or when the key or the purpose
+        is another one.
+        """
+        if len(sealed) < _NONCE + _TAG:
+            raise ConfigurationError("no secret is stored for this login")
         try:
             return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], purpose.encode())
         except InvalidTag:
-            raise ConfigurationError(
-                "a stored secret cannot be opened: is seal.key of this store?"
-            ) from None
+            raise ConfigurationError(_ANOTHER) from None
 
 
 def _write_once(path: Path, key: bytes) -> None:
@@ -61,3 +73,9 @@ def _write_once(path: Path, key: bytes) -> None:
         pass
     finally:
         draft.unlink()
+    # The name has to be as durable as what will be sealed with it.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -136,7 +136,7 @@ class Gate:
         """Fetch metadata where the browser sends it, and the Origin wherever it says something."""
         site = request.headers.get("sec-fetch-site")
         origin = request.headers.get("origin")
-        # Our own Referrer-Policy makes browsers write the origin of our forms as `null` (Fetch 4.6).
+        # Our Referrer-Policy makes browsers write the origin of our forms as `null` (Fetch 4.6).
         if origin is None or (origin == "null" and site is not None):
             return site == "same-origin" or (site is None and is_machine(request.url.path))
         ours = urlsplit(origin).netloc == request.headers.get("host", "")

@@ -143,11 +143,11 @@ class ByWado:
 
 
 @dataclass(frozen=True, slots=True)
-class ByGet:
-    """Images by C-GET (PS3.4 C.4.3): they come on the association that asks for them."""
+class _ByDimse:
+    """What C-GET and C-MOVE share: the lists of C-FIND (PS3.4 C.4.1)."""
 
     scu: DimseClient
-    witness: str = "C-FIND IMAGE"
+    witness: str = field(default="C-FIND IMAGE", init=False)
 
     def list_studies(self, patient_id: str) -> Sequence[StudyClaim]:
         """C-FIND at STUDY level."""
@@ -156,6 +156,11 @@ class ByGet:
     def list_instances(self, study_uid: str) -> Sequence[InstanceClaim]:
         """C-FIND at IMAGE level."""
         return self.scu.list_instances(study_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class ByGet(_ByDimse):
+    """Images by C-GET (PS3.4 C.4.3): they come on the association that asks for them."""
 
     def retrieve(
         self,
@@ -168,20 +173,10 @@ class ByGet:
 
 
 @dataclass(frozen=True, slots=True)
-class ByMove:
+class ByMove(_ByDimse):
     """Images by C-MOVE to ourselves (PS3.4 C.4.2): they come to our receiver."""
 
-    scu: DimseClient
     held: Callable[[], frozenset[str]]
-    witness: str = "C-FIND IMAGE"
-
-    def list_studies(self, patient_id: str) -> Sequence[StudyClaim]:
-        """C-FIND at STUDY level."""
-        return self.scu.list_studies(patient_id)
-
-    def list_instances(self, study_uid: str) -> Sequence[InstanceClaim]:
-        """C-FIND at IMAGE level."""
-        return self.scu.list_instances(study_uid)
 
     def retrieve(
         self,

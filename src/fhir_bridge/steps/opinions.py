@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -182,13 +182,16 @@ class OpinionDesk:
             identifier=identifier,
         )
 
-    def wait(self, case_id: str) -> None:
-        """Until every delivery of the newest opinion has ended or needs a person."""
+    def under_way(self, case_id: str) -> Sequence[str]:
+        """The workflows that carry the newest opinion to its charts."""
         deliveries = self.store.opinions.deliveries(case_id)
         newest = max((delivery.version for delivery in deliveries), default=0)
-        for delivery in deliveries:
-            if delivery.version == newest:
-                self.queue.result(f"deliver:{delivery.id}")
+        return [f"deliver:{one.id}" for one in deliveries if one.version == newest]
+
+    def wait(self, case_id: str) -> None:
+        """Until every delivery of the newest opinion has ended or needs a person."""
+        for workflow in self.under_way(case_id):
+            self.queue.result(workflow)
 
     def advance(self, delivery_id: str) -> Mapping[str, Any]:
         """One rung of a delivery, as the durable engine wants to know it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,8 @@ from fhir_bridge.standards.fhir.person import person
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database, insert
 from fhir_bridge.store.events import append
+
+Outbox = Callable[[Connection], None]
 
 
 class Providers:
@@ -126,11 +128,18 @@ class Cases:
         state: CaseState,
         *events: Event,
         facts: Mapping[str, str] | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
-        """Set the state (and facts) of a case together with the events that say why."""
+        """
+        Set the state (and facts) of a case together with the events that say why.
+
+        `outbox` enqueues the work that follows on the transaction's own connection.
+        """
         with self._database.write() as connection:
             move(connection, case_id, state, facts=facts)
             append(connection, *events)
+            if outbox is not None:
+                outbox(connection)
 
     def pins(self, case_id: str) -> Sequence[Pin]:
         """Who the patient is at each source of the case, in the order of the sources."""
@@ -196,7 +205,9 @@ def move(
 ) -> None:
     """Change a case inside the caller's transaction."""
     table = schema.case
-    row = connection.execute(select(table).where(table.c.id == case_id)).one_or_none()
+    # Locked, because facts are read, changed and written: PostgreSQL would lose one of two.
+    query = select(table).where(table.c.id == case_id).with_for_update()
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise CaseUnknown
     values: dict[str, Any] = {"state": state.value, "facts": {**row.facts, **(facts or {})}}

@@ -18,11 +18,12 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.schema import Table
 
-from fhir_bridge.errors import ConfigurationError, StoreError
+from fhir_bridge.errors import ConfigurationError, StorageFull, StoreError
 
+_READS = "fhir_bridge_reads"
 _KNOWS_SUBSEC = (3, 42, 0)
 _PRAGMAS = ("journal_mode=wal", "synchronous=full", "busy_timeout=30000", "foreign_keys=on")
-MIGRATION_LOCK = 0x6642_0001
+MIGRATION_LOCK, KEYS_LOCK = 0x6642_0001, 0x6642_0002
 
 
 def make_engine(url: str) -> Engine:
@@ -74,7 +75,8 @@ def _sqlite_connect(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _unixepoch(*modifiers: str) -> float:
@@ -96,9 +98,18 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(type(error).__name__) from error
+            raise _fault(error) from error
 
-    read = write
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: on SQLite it stands in no writer's way."""
+        try:
+            with self.engine.connect() as connection:
+                reading = connection.execution_options(**{_READS: True})
+                with reading.begin():
+                    yield reading
+        except SQLAlchemyError as error:
+            raise _fault(error) from error
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; safe when several processes start at once."""
@@ -106,14 +117,29 @@ class Database:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         try:
             with self.engine.begin() as connection:
-                if self.engine.dialect.name == "postgresql":
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+                alone(connection, MIGRATION_LOCK)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except OperationalError as error:
             raise ConfigurationError(
                 f"the database cannot be opened ({type(error.orig).__name__})"
             ) from None
+
+
+def alone(connection: Connection, lock: int) -> None:
+    """From here to the end of the transaction no other process is at the same place."""
+    # On SQLite every transaction that writes is alone from its beginning.
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+
+
+def _fault(error: SQLAlchemyError) -> StoreError:
+    cause = getattr(error, "orig", None)
+    # SQLITE_FULL's primary code, and PostgreSQL's disk_full.
+    full = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_FULL
+    if full or getattr(cause, "sqlstate", None) == "53100":
+        return StorageFull(type(error).__name__)
+    return StoreError(type(error).__name__)
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

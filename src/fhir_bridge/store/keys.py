@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 
 from fhir_bridge.store import schema
-from fhir_bridge.store.database import Database, insert
+from fhir_bridge.store.database import KEYS_LOCK, Database, alone, insert
 
 
 class Keys:
@@ -28,6 +28,7 @@ class Keys:
         """Store a first set of keys, unless another process was quicker."""
         table = schema.signing_key
         with self._database.write() as connection:
+            alone(connection, KEYS_LOCK)
             if connection.execute(select(table.c.kid)).first() is None:
                 for kid, alg, sealed in keys:
                     connection.execute(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, case, exists, func, or_, select, update
 
-from fhir_bridge.case.certificate import Count, Evidence
 from fhir_bridge.case.events import Event
 from fhir_bridge.case.imaging import InstanceClaim
 from fhir_bridge.case.ledger import ATTACHMENT, INSTANCE, LedgerRow, RecordKey, RecordState
@@ -19,7 +18,18 @@ from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database, insert
 from fhir_bridge.store.events import append
 from fhir_bridge.store.originals import Originals
+from fhir_bridge.store.pull_rows import (
+    attachment_values,
+    put_attachments,
+    put_listed,
+    put_slice,
+    put_targets,
+    read_attachment,
+    read_slice,
+)
 
+# Databases bound the number of parameters of one statement, and a page may hold any number.
+MANY = 500
 _KEY = ["case_id", "source", "kind", "id", "version"]
 
 
@@ -45,11 +55,13 @@ class Ledgers:
         *events: Event,
         base: str = "",
         attachments: Sequence[HeldAttachment] = (),
+        targets: Collection[tuple[str, str]] = (),
     ) -> None:
         """Note one record outside of a page (a read, a failure), with what it names."""
         with self._database.write() as connection:
             see(connection, case_id, [row], [base])
-            _name_attachments(connection, case_id, attachments)
+            put_attachments(connection, case_id, attachments)
+            put_targets(connection, case_id, row.key.source, targets)
             append(connection, *events)
 
     def reopen(self, case_id: str, source: str) -> None:
@@ -71,9 +83,10 @@ class Ledgers:
                 .values(failure="", reason="")
             )
 
-    def sighted(self, case_id: str) -> Sequence[Sighted]:
+    def sighted(self, case_id: str, only: Collection[RecordKey] | None = None) -> Sequence[Sighted]:
         """
-        Every FHIR resource of a case that was received, read again from the original bytes.
+        The FHIR resources of a case that were received, read again from the original bytes: every
+        one, or just those of `only`.
 
         Rows of what never came have no original and are not among them.
         """
@@ -84,25 +97,91 @@ class Ledgers:
             .where(table.c.case_id == case_id, table.c.kind.not_in([ATTACHMENT, INSTANCE]))
             .order_by(table.c.number)
         )
+        if only is not None and len(only) <= MANY:
+            query = query.where(table.c.id.in_({key.id for key in only}))
         with self._database.read() as connection:
             found = connection.execute(query).all()
         bodies: dict[str, Any] = {}
-        return [self._sighted(row, bodies) for row in found]
+        return [self._sighted(row, bodies) for row in found if only is None or _key(row) in only]
+
+    def keys(self, case_id: str, source: str, kind: str) -> Sequence[RecordKey]:
+        """The records of one kind that a source sent, in the order first seen."""
+        table = schema.ledger
+        query = (
+            select(table)
+            .where(table.c.case_id == case_id, table.c.source == source, table.c.kind == kind)
+            .where(table.c.original != "")
+            .order_by(table.c.number)
+        )
+        with self._database.read() as connection:
+            return [_key(row) for row in connection.execute(query)]
+
+    def reads(self, case_id: str, source: str) -> int:
+        """How many records of a source were asked for one by one."""
+        table = schema.ledger
+        query = (
+            select(func.count())
+            .where(table.c.case_id == case_id, table.c.source == source, table.c.position == "")
+            .where(table.c.kind.not_in([ATTACHMENT, INSTANCE]))
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def unread(self, case_id: str, source: str) -> Sequence[tuple[str, str]]:
+        """
+        (type, id) of what the records of a source refer to and what was never asked for.
+
+        What failed in an earlier run and was reopened is asked for again.
+        """
+        named, table = schema.target, schema.ledger
+        asked = exists().where(
+            table.c.case_id == named.c.case_id,
+            table.c.source == named.c.source,
+            table.c.kind == named.c.kind,
+            table.c.id == named.c.id,
+            or_(table.c.original != "", table.c.state != RecordState.PENDING.value),
+        )
+        query = (
+            select(named.c.kind, named.c.id)
+            .where(named.c.case_id == case_id, named.c.source == source, ~asked)
+            .order_by(named.c.kind, named.c.id)
+        )
+        with self._database.read() as connection:
+            return [(row.kind, row.id) for row in connection.execute(query)]
 
     def _sighted(self, row: Row[Any], bodies: dict[str, Any]) -> Sighted:
         if row.sha256 not in bodies:
             bodies[row.sha256] = json.loads(self._originals.read(row.sha256))
         body = bodies[row.sha256]
-        resource = body if not row.position else body["entry"][int(row.position)]["resource"]
+        resource = body if not row.position else _of_entry(body["entry"][int(row.position)])
         return Sighted(_key(row), resource, row.base, row.original, row.position)
 
     def turn(self, page: Page, *events: Event) -> None:
-        """Commit one page: the slice's cursor, the records, their attachments, the events."""
+        """Commit one page: the slice's cursor, the records, what they name, the events."""
+        at = page.slice
         with self._database.write() as connection:
-            _put_slice(connection, page.slice)
-            see(connection, page.slice.case_id, page.seen, page.bases)
-            _name_attachments(connection, page.slice.case_id, page.attachments)
+            put_slice(connection, at)
+            put_listed(connection, at, page.listed)
+            see(connection, at.case_id, page.seen, page.bases)
+            put_attachments(connection, at.case_id, page.attachments)
+            put_targets(connection, at.case_id, at.source, page.targets)
             append(connection, *events)
+
+    def unlisted(self, slice_: Slice, ids: Collection[str]) -> frozenset[str]:
+        """Those of these ids that no page of this slice and run has listed yet."""
+        table, new = schema.listed, set(ids)
+        query = select(table.c.id).where(
+            table.c.case_id == slice_.case_id,
+            table.c.source == slice_.source,
+            table.c.type == slice_.type,
+            table.c.run == slice_.run,
+        )
+        with self._database.read() as connection:
+            for some in _batches(sorted(ids)):
+                new.difference_update(
+                    connection.execute(query.where(table.c.id.in_(some))).scalars()
+                )
+        return frozenset(new)
 
     def slices(self, case_id: str, source: str | None = None) -> Sequence[Slice]:
         """The slices of a case, or of one of its sources."""
@@ -111,17 +190,11 @@ class Ledgers:
         if source is not None:
             query = query.where(table.c.source == source)
         with self._database.read() as connection:
-            return [_slice(row) for row in connection.execute(query)]
+            return [read_slice(row) for row in connection.execute(query)]
 
     def slice(self, case_id: str, source: str, type_: str) -> Slice | None:
         """One slice, if it was begun."""
         return next((s for s in self.slices(case_id, source) if s.type == type_), None)
-
-    def put_slice(self, slice_: Slice, *events: Event) -> None:
-        """Write a slice as it stands."""
-        with self._database.write() as connection:
-            _put_slice(connection, slice_)
-            append(connection, *events)
 
     def attachments(self, case_id: str, source: str | None = None) -> Sequence[HeldAttachment]:
         """Every attachment that the records of a case name, in a stable order."""
@@ -134,7 +207,7 @@ class Ledgers:
         if source is not None:
             query = query.where(table.c.source == source)
         with self._database.read() as connection:
-            return [_attachment(row) for row in connection.execute(query)]
+            return [read_attachment(row) for row in connection.execute(query)]
 
     def settle(self, case_id: str, attachment: HeldAttachment, *events: Event) -> None:
         """Say what became of an attachment: held, failed, or without content."""
@@ -147,6 +220,7 @@ class Ledgers:
             rule="fetch" if failed else "",
             reason=attachment.reason,
             error_code=attachment.failure,
+            attempts=1 if failed else 0,
         )
         with self._database.write() as connection:
             connection.execute(
@@ -159,26 +233,32 @@ class Ledgers:
                     table.c.parent_version == attachment.parent.version,
                     table.c.path == attachment.path,
                 )
-                .values(**_attachment_values(attachment), done=not failed)
+                .values(**attachment_values(attachment), done=not failed)
             )
             see(connection, case_id, [row], [""])
             append(connection, *events)
 
-    def unsettled(self, case_id: str, source: str) -> Sequence[HeldAttachment]:
-        """Attachments that were named and are neither held nor failed yet."""
+    def unsettled(
+        self, case_id: str, source: str, *, keys: int | None = None
+    ) -> Sequence[HeldAttachment]:
+        """
+        Attachments that were named and are neither held nor failed yet: all of them, or all that
+        share one of the first `keys` keys.
+        """
         table = schema.attachment
-        query = (
-            select(table)
-            .where(
-                table.c.case_id == case_id,
-                table.c.source == source,
-                table.c.done.is_(False),
-                table.c.failure == "",
-            )
-            .order_by(table.c.parent_kind, table.c.parent_id, table.c.path)
+        open_ = and_(
+            table.c.case_id == case_id,
+            table.c.source == source,
+            table.c.done.is_(False),
+            table.c.failure == "",
         )
+        query = select(table).where(open_)
+        if keys is not None:
+            of_keys = select(table.c.key_id).where(open_).distinct().order_by(table.c.key_id)
+            query = query.where(table.c.key_id.in_(of_keys.limit(keys)))
+        query = query.order_by(table.c.parent_kind, table.c.parent_id, table.c.path)
         with self._database.read() as connection:
-            return [_attachment(row) for row in connection.execute(query)]
+            return [read_attachment(row) for row in connection.execute(query)]
 
     def claim(
         self, case_id: str, source: str, witness: str, claims: Iterable[InstanceClaim]
@@ -210,8 +290,13 @@ class Ledgers:
 def see(
     connection: Connection, case_id: str, rows: Sequence[LedgerRow], bases: Sequence[str]
 ) -> None:
-    """Insert rows; a key that is known already gains a sighting, and a failed one may recover."""
+    """
+    Insert rows; a key that is known already gains a sighting, and a failed one may recover.
+
+    The first original stays; a record that failed at first gets the one that carries it at last.
+    """
     table = schema.ledger
+    came = table.c.original != ""
     for row, base in zip(rows, bases, strict=True):
         values = {**_values(row), "case_id": case_id, "base": base}
         statement = insert(connection, table).values(**values)
@@ -225,6 +310,9 @@ def see(
                     "error_code": row.error_code,
                     "reason": row.reason,
                     "rule": row.rule,
+                    "original": case((came, table.c.original), else_=row.original),
+                    "position": case((came, table.c.position), else_=row.position),
+                    "base": case((came, table.c.base), else_=base),
                 },
             )
         )
@@ -238,6 +326,15 @@ def end(connection: Connection, case_id: str, ends: Mapping[RecordKey, End]) -> 
             .where(_is(case_id, key))
             .values(**{**asdict(how), "state": how.state.value})
         )
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[start : start + MANY] for start in range(0, len(values), MANY))
+
+
+def _of_entry(entry: Any) -> Any:
+    # Seen in the field, and taken for what it is when it came: the bare resource as the entry.
+    return entry if "resourceType" in entry else entry["resource"]
 
 
 def _values(row: LedgerRow) -> dict[str, Any]:
@@ -273,90 +370,4 @@ def _row(row: Row[Any]) -> LedgerRow:
         error_code=row.error_code,
         attempts=row.attempts,
         sightings=row.sightings,
-    )
-
-
-def _put_slice(connection: Connection, slice_: Slice) -> None:
-    values = {
-        "run": slice_.run,
-        "question": [list(pair) for pair in slice_.question],
-        "cursor": slice_.cursor,
-        "pages": slice_.pages,
-        "ended": slice_.ended,
-        "evidence": asdict(slice_.evidence),
-        "visited": list(slice_.visited),
-    }
-    connection.execute(
-        insert(connection, schema.pull_slice)
-        .values(case_id=slice_.case_id, source=slice_.source, type=slice_.type, **values)
-        .on_conflict_do_update(index_elements=["case_id", "source", "type"], set_=values)
-    )
-
-
-def _slice(row: Row[Any]) -> Slice:
-    facts = dict(row.evidence)
-    counts = tuple(Count(**count) for count in facts.pop("counts"))
-    return Slice(
-        case_id=row.case_id,
-        source=row.source,
-        type=row.type,
-        run=row.run,
-        question=tuple((name, value) for name, value in row.question),
-        cursor=row.cursor,
-        pages=row.pages,
-        ended=row.ended,
-        evidence=Evidence(counts=counts, **facts),
-        visited=tuple(row.visited),
-    )
-
-
-def _name_attachments(
-    connection: Connection, case_id: str, attachments: Sequence[HeldAttachment]
-) -> None:
-    for attachment in attachments:
-        connection.execute(
-            insert(connection, schema.attachment)
-            .values(
-                case_id=case_id,
-                source=attachment.parent.source,
-                parent_kind=attachment.parent.kind,
-                parent_id=attachment.parent.id,
-                parent_version=attachment.parent.version,
-                path=attachment.path,
-                **_attachment_values(attachment),
-            )
-            .on_conflict_do_nothing()
-        )
-
-
-def _attachment_values(attachment: HeldAttachment) -> dict[str, Any]:
-    return {
-        "key_id": attachment.key.id,
-        "key_version": attachment.key.version,
-        "url": attachment.url,
-        "sha256": attachment.sha256,
-        "size": attachment.size,
-        "content_type": attachment.content_type,
-        "declared": attachment.declared,
-        "failure": attachment.failure,
-        "reason": attachment.reason,
-        "original": attachment.original,
-        "warnings": list(attachment.warnings),
-    }
-
-
-def _attachment(row: Row[Any]) -> HeldAttachment:
-    return HeldAttachment(
-        key=RecordKey(row.source, ATTACHMENT, row.key_id, row.key_version),
-        parent=RecordKey(row.source, row.parent_kind, row.parent_id, row.parent_version),
-        path=row.path,
-        url=row.url,
-        sha256=row.sha256,
-        size=row.size,
-        content_type=row.content_type,
-        declared=row.declared,
-        failure=row.failure,
-        reason=row.reason,
-        original=row.original,
-        warnings=tuple(row.warnings),
     )

@@ -136,7 +136,7 @@ class Opinions:
         ladder does not have. `changed` are other fields of Delivery.
         """
         with self._database.write() as connection:
-            before = _get(connection, delivery_id)
+            before = _get(connection, delivery_id, lock=True)
             if not may_follow(before.state, state):
                 raise WrongMoment(f"{before.state.value} is not followed by {state.value}")
             values = {"state": state.value, "moved_at": at} | changed
@@ -147,14 +147,26 @@ class Opinions:
             )
             facts = {"delivery": delivery_id, "state": state.value, "to": before.destination}
             append(connection, Event(Happened.DELIVERY_MOVED, before.case_id, "bridge", at, facts))
-            if state is DeliveryState.CONFIRMED:
+            if state is DeliveryState.CONFIRMED and _all_confirmed(connection, before):
                 move(connection, before.case_id, CaseState.DELIVERED)
             return _get(connection, delivery_id)
 
 
-def _get(connection: Connection, delivery_id: str) -> Delivery:
+def _all_confirmed(connection: Connection, one: Delivery) -> bool:
+    """Whether every chart that this opinion version goes to shows it."""
     table = schema.delivery
-    row = connection.execute(select(table).where(table.c.id == delivery_id)).one_or_none()
+    states = connection.execute(
+        select(table.c.state).where(
+            table.c.opinion_id == one.opinion_id, table.c.version == one.version
+        )
+    ).scalars()
+    return set(states) <= {DeliveryState.CONFIRMED.value, DeliveryState.OPENED.value}
+
+
+def _get(connection: Connection, delivery_id: str, *, lock: bool = False) -> Delivery:
+    """`lock`: of two workers that take the same rung one waits, and then sees what became of it."""
+    query = select(schema.delivery).where(schema.delivery.c.id == delivery_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise UsageError("no such delivery")
     return _delivery(row)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
@@ -32,7 +33,10 @@ class BlobWriter:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes, self._size = folder, max_bytes, 0
         self._hash = hashlib.sha256()
-        self._file = NamedTemporaryFile(dir=folder / "incoming", delete=False)  # noqa: SIM115
+        try:
+            self._file = NamedTemporaryFile(dir=folder / "incoming", delete=False)  # noqa: SIM115 (closed on exit)
+        except OSError as error:
+            raise _storage_error(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -43,8 +47,11 @@ class BlobWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
+        try:
+            with suppress(OSError):  # a full disk shows here once more, and was told already
+                self._file.close()
+        finally:
+            Path(self._file.name).unlink(missing_ok=True)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Append; raises TooLarge beyond the cap and StorageFull when the disk is full."""
@@ -67,7 +74,8 @@ class BlobWriter:
             if not target.exists():
                 _make_folder(target.parent)
                 Path(self._file.name).rename(target)
-                _sync(target.parent)
+            # Also when another was quicker: its name may not be on the disk yet.
+            _sync(target.parent)
         except OSError as error:
             raise _storage_error(error) from error
         return Blob(digest, self._size)
@@ -136,6 +144,8 @@ class Originals:
             body = self.path(sha256).read_bytes()
         except FileNotFoundError:
             raise StoreError("an original is missing from the store") from None
+        except OSError as error:
+            raise _storage_error(error) from error
         if hashlib.sha256(body).hexdigest() != sha256:
             raise StoreError("an original no longer has its hash")
         return body

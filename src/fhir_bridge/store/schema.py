@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from sqlalchemy import (
@@ -15,14 +16,36 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy import Text as PlainText
 
 from fhir_bridge.standards.fhir import json
 
 metadata = MetaData()
+_UNSAFE = re.compile(r"[\x00\\\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\([0-9a-f]{4})")
+
+
+class Text(TypeDecorator[str]):
+    """
+    Any text of any source: U+0000 (which PostgreSQL refuses) and lone surrogates (which have no
+    UTF-8) are written as escapes and come back as they were.
+    """
+
+    impl = PlainText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape; the backslash too, so that two texts never become one."""
+        return None if value is None else _UNSAFE.sub(lambda m: f"\\{ord(m[0]):04x}", value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Back to what it was."""
+        if value is None or "\\" not in value:
+            return value
+        return _ESCAPED.sub(lambda m: chr(int(m[1], 16)), value)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -45,7 +68,7 @@ class Instant(TypeDecorator[datetime]):
 class Facts(TypeDecorator[object]):
     """Small JSON of our own as text: never jsonb, which refuses U+0000 and reorders keys."""
 
-    impl = Text
+    impl = PlainText
     cache_ok = True
 
     def process_bind_param(self, value: object | None, dialect: Dialect) -> str | None:
@@ -136,6 +159,28 @@ pull_slice = Table(
     Column("ended", Boolean, nullable=False, default=False),
     Column("evidence", Facts, nullable=False),
     Column("visited", Facts, nullable=False),
+    Column("previous", Text, nullable=False, default=""),
+)
+
+# The ids that the pages of a slice have listed in one run: what a count is held against.
+listed = Table(
+    "fb_listed",
+    metadata,
+    Column("case_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),
+)
+
+# What received records refer to on their own server, each to be read once.
+target = Table(
+    "fb_target",
+    metadata,
+    Column("case_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
 )
 
 ledger = Table(

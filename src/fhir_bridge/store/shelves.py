@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from fhir_bridge.errors import ConfigurationError
 from fhir_bridge.store.cases import Cases, Providers
 from fhir_bridge.store.database import Database, make_engine
 from fhir_bridge.store.events import Events
@@ -38,8 +39,16 @@ class Store:
 
     @classmethod
     def open(cls, url: str, folder: Path, *, lease: timedelta) -> Self:
-        """Open (and migrate) the store; the folder is made when it is not there."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """
+        Open (and migrate) the store; the folder is made when it is not there.
+
+        Raises ConfigurationError when the folder or the database cannot be used.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            kind = type(error).__name__
+            raise ConfigurationError(f"FHIR_BRIDGE_DATA cannot be used ({kind})") from None
         database = Database(make_engine(url))
         database.migrate()
         originals = Originals(database, folder / "originals")

@@ -45,3 +45,22 @@ def take_slot(folder: Path) -> Slot:
         lock.flush()
         return Slot(f"{socket.gethostname()}-{number}", lock)
     raise ConfigurationError(f"more than {MOST} workers on one machine")
+
+
+def is_abandoned(folder: Path, name: str) -> bool:
+    """
+    Whether a slot of this machine has no worker any more, whatever its heartbeat still says.
+
+    False for a slot of another machine: of those only the heartbeat tells.
+    """
+    host, _, number = name.rpartition("-")
+    if host != socket.gethostname():
+        return False
+    try:
+        with (folder / f"slot-{number}").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select, update
 
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database, insert
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Workers:
@@ -29,9 +31,17 @@ class Workers:
             )
 
     def leave(self, slot: str) -> None:
-        """Give the slot back at an orderly end."""
+        """
+        At an orderly end: dead from now on.
+
+        The row stays, because work may be left under its name: a survivor takes that at once, or
+        the next worker in this slot does.
+        """
+        table = schema.worker
         with self._database.write() as connection:
-            connection.execute(delete(schema.worker).where(schema.worker.c.slot == slot))
+            connection.execute(
+                update(table).where(table.c.slot == slot).values(beat=LONG_AGO, serving="")
+            )
 
     def alive(self, *, at: datetime) -> Sequence[str]:
         """Slots with a fresh heartbeat."""
@@ -40,14 +50,14 @@ class Workers:
         with self._database.read() as connection:
             return list(connection.execute(query.order_by(table.c.slot)).scalars())
 
-    def serving(self, *, at: datetime) -> str:
-        """The address of a living web server on this store; empty when none runs."""
+    def serving(self, *, at: datetime) -> Mapping[str, str]:
+        """Slot -> the address of its web server, of those with a fresh heartbeat."""
         table = schema.worker
-        query = select(table.c.serving).where(
+        query = select(table.c.slot, table.c.serving).where(
             table.c.beat >= at - self._lease, table.c.serving != ""
         )
         with self._database.read() as connection:
-            return connection.execute(query.limit(1)).scalar() or ""
+            return {row.slot: row.serving for row in connection.execute(query)}
 
     def dead(self, *, at: datetime) -> Sequence[str]:
         """Slots whose lease has run out."""
@@ -57,7 +67,7 @@ class Workers:
             return list(found.scalars())
 
     def bury(self, slot: str, *, at: datetime) -> bool:
-        """Remove a slot if it is still dead; True for the one survivor that takes its work."""
+        """Remove a slot if it is still dead; True for the one survivor that did."""
         table = schema.worker
         with self._database.write() as connection:
             gone = connection.execute(

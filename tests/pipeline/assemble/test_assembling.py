@@ -67,6 +67,12 @@ def test_completeness_says_what_is_short_what_was_left_out_and_what_leads_out(pu
         assert words in text
 
 
+def test_who_released_an_incomplete_record_stands_in_it(pulled):
+    released = "Released by N. Nurse on 2025-07-11: the last page never came"
+    section = entries(pulled().record(released=released))[0]["resource"]["section"][-1]
+    assert released in section["text"]["div"]
+
+
 def test_nothing_withdrawn_is_in_the_document(pulled):
     found = [e["resource"] for e in entries(pulled().record())]
     assert all(one.get("status") != "entered-in-error" for one in found)

@@ -33,12 +33,9 @@ def oncology(file: str) -> Any:
 def pulled(seed: Any, case_id: str, *, reports: int, said: int | None = None) -> None:
     """The oncology fixture as received, with its files."""
     files = tables.folder("fixtures", "cases", "oncology", "files")
-    binaries: Mapping[str, tuple[str, str]] = {
-        row["id"]: (row["file"], row["content_type"])
-        for row in csv.DictReader(
-            tables.folder("fixtures", "cases", "oncology", "ehr", "binaries.csv").open()
-        )
-    }
+    table = tables.folder("fixtures", "cases", "oncology", "ehr", "binaries.csv")
+    lines = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    binaries = {row["id"]: (row["file"], row["content_type"]) for row in lines}
     papers = oncology("ehr/DocumentReference.json")
     done = oncology("ehr/DiagnosticReport.json")[:reports]
     seed.pinned(case_id)
@@ -61,7 +58,7 @@ def studies(seed: Any, case_id: str, *, share: float = 1.0) -> None:
     """Series with the fixture's own numbers, so that their descriptions are found."""
     for study in oncology("studies.json"):
         for series in study["series"]:
-            total = series["slices"] if "slices" in series else 1
+            total = series.get("slices", 1)
             held = max(1, int(total * share))
             seed.images(case_id, study["study_uid"][5:], series["series_uid"][5:], min(held, 6),
                         modality=series["modality"], claimed=min(total, 6))
@@ -101,8 +98,8 @@ def pulling(seed: Any, patient: Mapping[str, Any], question: str) -> None:
     pulled(seed, "pulling", reports=9)
     studies(seed, "pulling", share=0.5)
     seed.image_slice("pulling", Evidence(obtained=9), ended=False)
-    seed.step("pulling", GENERAL, "images")
-    seed.step("pulling", ANNE, "connect", "FB-2003")
+    seed.step("pulling", GENERAL, "fetching images")
+    seed.step("pulling", ANNE, "failed", "FB-2003")
     seed.store.cases.move("pulling", CaseState.COLLECTING)
 
 

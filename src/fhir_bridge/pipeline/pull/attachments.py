@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
@@ -12,10 +12,11 @@ from typing import Any
 
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import ATTACHMENT, RecordKey
-from fhir_bridge.case.record import HeldAttachment, Json
-from fhir_bridge.errors import AttachmentMissing, BridgeError
+from fhir_bridge.case.record import HeldAttachment, Json, Sighted
+from fhir_bridge.errors import AttachmentMissing, BridgeError, StoreError
 from fhir_bridge.pipeline.pull.source import Ehr, Source
 from fhir_bridge.standards.fhir.attachments import attachments, decode, resolve, sniff
+from fhir_bridge.standards.fhir.lenient import objects, text
 
 BATCH = 24
 PARALLEL = 4
@@ -25,48 +26,55 @@ NO_CONTENT = "the record names neither an address nor a content"
 def named(key: RecordKey, resource: Json, base: str) -> Iterator[HeldAttachment]:
     """The attachments that a resource names, none of them held yet."""
     for path, attachment in attachments(resource):
-        url = attachment.get("url")
-        absolute = resolve(url, base) if isinstance(url, str) else ""
+        url, declared = text(attachment.get("url")), text(attachment.get("hash"))
+        # An address within the record itself leads to a contained Binary: no way to go.
+        absolute = resolve(url, base) if url and not url.startswith("#") else ""
         place = absolute or f"{key.kind}/{key.id}/{key.version}#{path}"
-        declared = attachment.get("hash")
         yield HeldAttachment(
-            key=RecordKey(key.source, ATTACHMENT, place, declared if absolute and declared else ""),
+            key=RecordKey(key.source, ATTACHMENT, place, declared if absolute else ""),
             parent=key,
             path=path,
             url=absolute,
-            declared=str(attachment.get("contentType", "")),
+            declared=text(attachment.get("contentType")),
         )
 
 
 def fetch_some(source: Source, ehr: Ehr) -> int:
     """Settle a batch of attachments; returns how many remain."""
-    waiting = sorted(source.files.unsettled(source.case.id, source.id), key=lambda a: a.key)
-    batch = [list(group) for _, group in groupby(waiting, key=lambda a: a.key)][:BATCH]
-    if batch:
-        bodies = _inline(source, batch)
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(lambda group: _settle(source, ehr, group, bodies), batch))
-    return len(source.files.unsettled(source.case.id, source.id)) if batch else 0
+    waiting = source.files.unsettled(source.case.id, source.id, keys=BATCH)
+    if not waiting:
+        return 0
+    waiting = sorted(waiting, key=lambda a: a.key)
+    batch = [list(group) for _, group in groupby(waiting, key=lambda a: a.key)]
+    bodies = _inline(source, waiting)
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(lambda group: _settle(source, ehr, group, bodies), batch))
+    return len(source.files.unsettled(source.case.id, source.id, keys=BATCH))
 
 
-def _inline(source: Source, batch: list[list[HeldAttachment]]) -> dict[RecordKey, Json]:
-    parents = {a.parent for group in batch for a in group if not a.url or a.url.startswith("#")}
-    if not parents:
-        return {}
-    return {
-        sighted.key: {**sighted.resource, "_original": sighted.original}
-        for sighted in source.shelf.sighted(source.case.id)
-        if sighted.key in parents
-    }
+def _inline(source: Source, waiting: Sequence[HeldAttachment]) -> Mapping[RecordKey, Sighted]:
+    """The records whose attachments carry their content in themselves."""
+    parents = {attachment.parent for attachment in waiting if not attachment.url}
+    found = source.files.sighted(source.case.id, parents) if parents else ()
+    return {sighted.key: sighted for sighted in found}
 
 
 def _settle(
-    source: Source, ehr: Ehr, group: list[HeldAttachment], bodies: dict[RecordKey, Json]
+    source: Source,
+    ehr: Ehr,
+    group: Sequence[HeldAttachment],
+    bodies: Mapping[RecordKey, Sighted],
 ) -> None:
     """Everything with the same key has the same end; one fetch serves them all."""
     first = group[0]
     try:
-        held = _held_inline(source, first, bodies) if not first.url else _fetch(source, ehr, first)
+        held = (
+            _fetch(source, ehr, first)
+            if first.url
+            else _held_inline(source, first, bodies[first.parent])
+        )
+    except StoreError:
+        raise  # our own fault, not the hospital's: the step is taken again
     except BridgeError as error:
         held = replace(first, failure=error.code, reason=error.advice)
     for attachment in group:
@@ -83,17 +91,26 @@ def _fetch(source: Source, ehr: Ehr, attachment: HeldAttachment) -> HeldAttachme
     return _held(attachment, answer.original.sha256, body, answer.original.id)
 
 
-def _held_inline(
-    source: Source, attachment: HeldAttachment, bodies: dict[RecordKey, Json]
-) -> HeldAttachment:
-    parent = bodies.get(attachment.parent, {})
-    found = dict(attachments(parent)).get(attachment.path, {})
-    coded = found.get("data")
-    if not isinstance(coded, str):
+def _held_inline(source: Source, attachment: HeldAttachment, parent: Sighted) -> HeldAttachment:
+    found = dict(attachments(parent.resource)).get(attachment.path, {})
+    coded = found.get("data") or _contained(parent.resource, text(found.get("url")))
+    if not isinstance(coded, str) or not coded:
         return replace(attachment, reason=NO_CONTENT)
     body = decode(coded)
     blob = source.bodies.put(body)
-    return _held(attachment, blob.sha256, body, str(parent["_original"]), found)
+    return _held(attachment, blob.sha256, body, parent.original, found)
+
+
+def _contained(resource: Json, url: str) -> object:
+    """The content of the contained Binary that `#id` leads to."""
+    return next(
+        (
+            one.get("data")
+            for one in objects(resource.get("contained"))
+            if one.get("resourceType") == "Binary" and url == f"#{one.get('id')}"
+        ),
+        None,
+    )
 
 
 def _held(
@@ -121,7 +138,7 @@ def _warnings(
     said = attachment.declared.partition(";")[0].strip().lower()
     if said and sniffed and said != sniffed:
         yield "content type"
-    size, code = declared.get("size"), declared.get("hash") or attachment.key.version
+    size, code = declared.get("size"), text(declared.get("hash")) or attachment.key.version
     if isinstance(size, int) and size != len(body):
         yield "size"
     sha1 = base64.b64encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode()

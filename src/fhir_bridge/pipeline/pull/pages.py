@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import replace
-from typing import Any
 
 from fhir_bridge.case.certificate import Count, Evidence
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import LedgerRow, RecordKey
 from fhir_bridge.case.original import Answer
+from fhir_bridge.case.record import Json
 from fhir_bridge.case.slice import Page, Slice
 from fhir_bridge.errors import (
     BridgeError,
@@ -18,16 +17,20 @@ from fhir_bridge.errors import (
     NotFhir,
     PageLoop,
     ProviderRefused,
+    StoreError,
+    Truncated,
+    Unreadable,
 )
 from fhir_bridge.pipeline.pull.attachments import named
 from fhir_bridge.pipeline.pull.source import Ehr, Source, searchset
+from fhir_bridge.pipeline.pull.targets import targets
+from fhir_bridge.pipeline.pull.withheld import refuses, withholds
 from fhir_bridge.standards.fhir import bundle, json
-from fhir_bridge.standards.fhir.outcome import Issue
 
 PAGE_SIZE = 50
 MAX_PAGES = 10_000
-_WITHHOLDING = frozenset({"suppressed", "incomplete", "too-costly", "throttled", "timeout"})
-_WITHHELD = re.compile(r"suppress|withheld|incomplete|truncat|more .*exist", re.IGNORECASE)
+TRIES = 2
+TOTAL, COUNT = "Bundle.total", "_summary=count"
 
 
 def begin(source: Source, ehr: Ehr, type_: str, run: int) -> bool:
@@ -47,7 +50,7 @@ def begin(source: Source, ehr: Ehr, type_: str, run: int) -> bool:
     if not offered:
         evidence = Evidence(not_asked="the hospital does not offer this by FHIR")
         fresh = replace(fresh, ended=True, evidence=evidence)
-    source.shelf.turn(Page(fresh))
+    source.shelf.turn(Page(fresh, targets=frozenset({("Patient", source.pin().patient_id)})))
     return offered
 
 
@@ -67,16 +70,30 @@ def turn(source: Source, ehr: Ehr, type_: str) -> bool:
     if now is None or now.ended:
         return False
     try:
-        answer = (
-            ehr.follow(now.cursor, previous=now.visited[-1])
-            if now.cursor
-            else ehr.search(type_, now.question)
-        )
-        page = _page(source, now, answer, searchset(answer, ehr))
+        answer, came = _ask(ehr, now)
+        page = _page(source, ehr, now, answer, came)
+    except StoreError:
+        raise  # our own fault, not the hospital's: the step is taken again
     except BridgeError as error:
         page = Page(_stopped(now, error))
     _commit(source, page)
     return not page.slice.ended
+
+
+def _ask(ehr: Ehr, now: Slice) -> tuple[Answer, bundle.Page]:
+    """One page. What cannot be read is asked for once more: gateways have moods."""
+    for left in reversed(range(TRIES)):
+        answer = (
+            ehr.follow(now.cursor, previous=now.previous)
+            if now.cursor
+            else ehr.search(now.type, now.question)
+        )
+        try:
+            return answer, searchset(answer, ehr)
+        except (NotFhir, Unreadable, Truncated):
+            if not left:
+                raise
+    raise AssertionError("a page is asked for at least once")
 
 
 def _commit(source: Source, page: Page) -> None:
@@ -99,102 +116,119 @@ def _stopped(now: Slice, error: BridgeError) -> Slice:
     return replace(now, ended=True, evidence=evidence)
 
 
-def _page(source: Source, now: Slice, answer: Answer, came: bundle.Page) -> Page:
-    if not came.matches and any(issue.failed for issue in came.issues):
-        raise NotFhir("a searchset that holds an error")
+def _page(source: Source, ehr: Ehr, now: Slice, answer: Answer, came: bundle.Page) -> Page:
+    fatal = next((issue for issue in came.issues if issue.failed), None)
+    if fatal is not None and not came.matches:
+        raise ProviderRefused(fatal.code) if refuses(fatal) else NotFhir("a list that is an error")
     found = [*came.matches, *came.included]
     keys = [key_of(source.id, entry.resource) for entry in found]
-    rows = tuple(
-        LedgerRow(key, original=answer.original.id, position=str(entry.position))
-        for key, entry in zip(keys, found, strict=True)
-    )
-    attachments = tuple(
-        attachment
-        for key, entry in zip(keys, found, strict=True)
-        for attachment in named(key, entry.resource, entry.base)
-    )
+    pairs = list(zip(keys, found, strict=True))
+    answers = pairs[: len(came.matches)]  # what merely came along answers no question
+    listed = frozenset(key.id for key, _ in answers if key.kind == now.type)
+    patient = source.pin().patient_id
     return Page(
-        slice=_advanced(source, now, answer, came, keys),
-        seen=rows,
+        slice=_advanced(source, now, answer, came, listed),
+        seen=tuple(
+            LedgerRow(key, original=answer.original.id, position=str(entry.position))
+            for key, entry in pairs
+        ),
         bases=tuple(entry.base for entry in found),
-        attachments=attachments,
+        listed=listed,
+        attachments=tuple(a for key, e in pairs for a in named(key, e.resource, e.base)),
+        targets=frozenset(
+            t for _, e in pairs for t in targets(e.resource, e.base, ehr.base, patient=patient)
+        ),
     )
 
 
 def _advanced(
-    source: Source, now: Slice, answer: Answer, came: bundle.Page, keys: list[RecordKey]
+    source: Source, now: Slice, answer: Answer, came: bundle.Page, listed: frozenset[str]
 ) -> Slice:
-    before = {row.key.id for row in source.shelf.rows(source.case.id) if _of(row.key, now)}
-    ids = before | {key.id for key in keys if key.kind == now.type}
-    next_url = came.next_link
+    obtained = now.evidence.obtained + len(source.shelf.unlisted(now, listed))
     evidence = replace(
         now.evidence,
-        obtained=len(ids),
-        counts=_counts(now, came, len(ids)),
-        warnings=now.evidence.warnings + len(came.unreadable) + sum(map(_withholds, came.issues)),
+        obtained=obtained,
+        counts=_counts(now, came, obtained),
+        warnings=now.evidence.warnings + len(came.unreadable) + sum(map(withholds, came.issues)),
     )
-    looping = next_url in now.visited or next_url == answer.url
-    if next_url and (looping or now.pages + 1 >= MAX_PAGES):
+    cursor, mark = came.next_link, _mark(answer.url)
+    looping = bool(cursor) and _mark(cursor) in {*now.visited, mark}
+    if cursor and (looping or now.pages + 1 >= MAX_PAGES):
         evidence = replace(evidence, broken=f"{PageLoop.code} {PageLoop.advice}")
-        next_url = ""
+        cursor = ""
     return replace(
         now,
-        cursor=next_url,
+        cursor=cursor,
         pages=now.pages + 1,
-        visited=(*now.visited, answer.url),
-        ended=not next_url,
+        visited=(*now.visited, mark),
+        previous=answer.original.id,
+        ended=not cursor,
         evidence=evidence,
     )
 
 
-def _of(key: RecordKey, now: Slice) -> bool:
-    return key.source == now.source and key.kind == now.type
+def _mark(url: str) -> str:
+    # The addresses themselves are long, and a chart may have thousands of pages.
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _counts(now: Slice, came: bundle.Page, obtained: int) -> tuple[Count, ...]:
     """The page's own total; a total that equals the page while more follows is a known lie."""
-    others = tuple(count for count in now.evidence.counts if count.witness != "Bundle.total")
     if came.total is None:
         return now.evidence.counts
-    lies = bool(came.next_link) and came.total <= len(came.matches)
-    short = came.total < obtained
-    known = any(c.witness == "Bundle.total" and not c.trusted for c in now.evidence.counts)
-    trusted = not (lies or short or known)
-    return (*others, Count("Bundle.total", came.total, trusted=trusted))
+    others = tuple(count for count in now.evidence.counts if count.witness != TOTAL)
+    trusted = not (_lies(came) or came.total < obtained or _lied_before(now))
+    return (*others, Count(TOTAL, came.total, trusted=trusted))
 
 
-def _withholds(issue: Issue) -> bool:
-    return issue.code in _WITHHOLDING or bool(_WITHHELD.search(issue.text))
+def _lies(came: bundle.Page) -> bool:
+    return bool(came.next_link) and came.total is not None and came.total <= len(came.matches)
 
 
-def key_of(source: str, resource: Any) -> RecordKey:
-    """The ledger key of a resource; an entry without an id is known by its bytes alone."""
-    meta = resource.get("meta")
-    version = meta.get("versionId") if isinstance(meta, dict) else None
-    digest = hashlib.sha256(json.dumps(resource)).hexdigest()
+def _lied_before(now: Slice) -> bool:
+    return any(count.witness == TOTAL and not count.trusted for count in now.evidence.counts)
+
+
+def key_of(source: str, resource: Json) -> RecordKey:
+    """The ledger key of a resource; what has no id, or no version, is known by its bytes alone."""
+    id_, version = resource.get("id"), resource.get("meta")
+    version = version.get("versionId") if isinstance(version, dict) else None
+    named = isinstance(id_, str) and bool(id_)
+    numbered = isinstance(version, str | int) and bool(version)
+    digest = "" if named and numbered else hashlib.sha256(json.dumps(resource)).hexdigest()
     kind = str(resource.get("resourceType", "unknown"))
-    return RecordKey(source, kind, str(resource.get("id") or digest), str(version or digest))
+    return RecordKey(
+        source, kind, str(id_) if named else digest, str(version) if numbered else digest
+    )
 
 
 def recount(source: Source, ehr: Ehr, type_: str) -> None:
     """
     Ask the source, after the pull, how many it has (`_summary=count`), and write it down.
 
-    A server that ignores `_summary` answers a page; its total counts all the same. No answer is
-    no witness, never a failure of the pull.
+    A server that ignores `_summary` answers a page: its total counts unless the totals of its pages
+    were seen to lie. No answer is no witness, never a failure of the pull.
     """
     now = source.shelf.slice(source.case.id, source.id, type_)
     if now is None or now.evidence.not_asked or now.evidence.refused:
         return
     question = (*(pair for pair in now.question if pair[0] != "_count"), ("_summary", "count"))
     try:
-        answer = ehr.search(type_, question)
-        total = searchset(answer, ehr).total
+        came = searchset(ehr.search(type_, question), ehr)
+    except StoreError:
+        raise
     except BridgeError:
         return
-    if total is None:
+    if came.total is None:
         return
-    others = tuple(c for c in now.evidence.counts if c.witness != "_summary=count")
-    counted = Count("_summary=count", total, after=True, trusted=total >= now.evidence.obtained)
-    evidence = replace(now.evidence, counts=(*others, counted))
+    ignored = bool(came.matches)
+    known_liar = ignored and (_lies(came) or _lied_before(now))
+    trusted = came.total >= now.evidence.obtained and not known_liar
+    others = tuple(count for count in now.evidence.counts if count.witness != COUNT)
+    counted = Count(COUNT, came.total, after=True, trusted=trusted)
+    evidence = replace(
+        now.evidence,
+        counts=(*others, counted),
+        warnings=now.evidence.warnings + sum(map(withholds, came.issues)),
+    )
     source.shelf.turn(Page(replace(now, evidence=evidence)))

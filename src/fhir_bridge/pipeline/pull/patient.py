@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from fhir_bridge.case.case import Pin, PinState
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.identity import Outcome, Person, decide
 from fhir_bridge.errors import ProviderRefused
 from fhir_bridge.pipeline.pull.source import Ehr, Source, searchset
+from fhir_bridge.pipeline.pull.withheld import withholds
 from fhir_bridge.standards.fhir.person import person
 
+Question = tuple[tuple[str, str], ...]
 RULE = "identifier, birth date and family name agree; one candidate; list not truncated"
 
 
@@ -18,8 +20,8 @@ def settle_patient(source: Source, ehr: Ehr) -> Pin:
     """
     The pin of this source, asked for now if it is not settled.
 
-    Nothing but Patient is fetched before it is accepted. An open question stays as it is until a
-    person answers it.
+    Nothing but Patient is fetched before it is accepted. An open question is asked anew until a
+    person answers it; what a person or a rule settled stays as it is.
     """
     pin = source.pin()
     if pin.state in (PinState.ACCEPTED, PinState.REFUSED):
@@ -48,32 +50,43 @@ def _pin(source: Source, outcome: Outcome, candidates: tuple[Person, ...]) -> Pi
 
 
 def _candidates(source: Source, ehr: Ehr) -> tuple[tuple[Person, ...], bool]:
-    """Candidates by number, else by name and birth date; and whether the list may be cut."""
-    for params in _questions(source.case.person):
+    """
+    Candidates by any of the case's numbers, else by name and birth date; and whether the list may
+    be cut. Numbers that lead to different patients make different candidates.
+    """
+    who = source.case.person
+    people, cut = _answers(ehr, _by_number(who))
+    if not people:
+        people, more = _answers(ehr, _by_name(who))
+        cut = cut or more
+    return tuple(people[id_] for id_ in sorted(people)), cut
+
+
+def _answers(ehr: Ehr, questions: Sequence[Question]) -> tuple[dict[str, Person], bool]:
+    people: dict[str, Person] = {}
+    cut = False
+    for params in questions:
         try:
-            answer = ehr.search("Patient", params, post=True)
+            found = searchset(ehr.search("Patient", params, post=True), ehr)
         except ProviderRefused:
             continue  # this server does not allow that combination; the next one may do
-        found = searchset(answer, ehr)
-        people = {
-            entry.resource["id"]: person(entry.resource)
-            for entry in found.matches
-            if entry.resource.get("resourceType") == "Patient" and "id" in entry.resource
-        }
-        if people:
-            cut = bool(found.next_link) or (found.total or 0) > len(people)
-            return tuple(people[id_] for id_ in sorted(people)), cut
-    return (), False
+        ours = [e.resource for e in found.matches if e.resource.get("resourceType") == "Patient"]
+        named = {who.id: who for who in map(person, ours) if who.id}
+        # Who cannot be told apart, or is hinted at, may be another candidate.
+        cut = cut or bool(found.next_link) or (found.total or 0) > len(named)
+        cut = cut or bool(found.unreadable) or any(map(withholds, found.issues))
+        cut = cut or any(not person(resource).id for resource in ours)
+        people |= named
+    return people, cut
 
 
-def _questions(who: Person) -> Iterator[tuple[tuple[str, str], ...]]:
-    for identifier in who.identifiers:
-        if identifier.system and identifier.value:
-            yield (("identifier", f"{identifier.system}|{identifier.value}"),)
-    if who.family and who.birth_date:
-        names = (
-            (("family", who.family), ("given", who.given))
-            if who.given
-            else (("family", who.family),)
-        )
-        yield (*names, ("birthdate", who.birth_date))
+def _by_number(who: Person) -> Sequence[Question]:
+    numbers = [i for i in who.identifiers if i.system and i.value]
+    return [(("identifier", f"{number.system}|{number.value}"),) for number in numbers]
+
+
+def _by_name(who: Person) -> Sequence[Question]:
+    if not (who.family and who.birth_date):
+        return []
+    given = (("given", who.given),) if who.given else ()
+    return [(("family", who.family), *given, ("birthdate", who.birth_date))]

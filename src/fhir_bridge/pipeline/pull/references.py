@@ -2,79 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import LedgerRow, RecordKey, RecordState
-from fhir_bridge.case.record import Sighted
-from fhir_bridge.errors import BridgeError, NotFhir
+from fhir_bridge.errors import BridgeError, Hostile, NotFhir, StoreError
 from fhir_bridge.pipeline.pull.attachments import named
 from fhir_bridge.pipeline.pull.pages import key_of
 from fhir_bridge.pipeline.pull.source import Ehr, Source
+from fhir_bridge.pipeline.pull.targets import targets
 from fhir_bridge.standards.fhir import json
-from fhir_bridge.standards.fhir.references import Form, literal, references
 
 BATCH = 40
 PARALLEL = 4
-MAX_READS = 5_000
+# No chart refers to so much; a server that makes up a new reference in every answer would.
+MAX_READS = 20_000
 
 
 def read_some(source: Source, ehr: Ehr) -> int:
     """Read a batch of records that are referred to and unknown; returns how many remain."""
-    wanted = _wanted(source, ehr)
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda reference: _read(source, ehr, *reference), wanted[:BATCH]))
-    return max(len(wanted) - BATCH, 0) or len(_wanted(source, ehr))
-
-
-def _wanted(source: Source, ehr: Ehr) -> list[tuple[str, str]]:
-    """
-    (type, id) of every record that something refers to on this server and that was never asked.
-
-    Another patient is never followed, and neither is a Binary: that is an attachment.
-    """
+    wanted = source.shelf.unread(source.case.id, source.id)
+    if wanted and source.files.reads(source.case.id, source.id) >= MAX_READS:
+        for kind, id_ in wanted:
+            error = Hostile(f"more than {MAX_READS} references")
+            source.shelf.see(source.case.id, _failed(source.id, kind, id_, error))
+        return 0
     patient = source.pin().patient_id
-    known = {
-        (row.key.kind, row.key.id)
-        for row in source.shelf.rows(source.case.id)
-        if row.key.source == source.id and not _asked_again(row)
-    }
-    if len(known) > MAX_READS:
-        return []
-    named_by_records = {
-        target
-        for sighted in source.shelf.sighted(source.case.id)
-        if sighted.key.source == source.id
-        for target in _targets(sighted, ehr.base)
-    }
-    return sorted(
-        (kind, id_)
-        for kind, id_ in named_by_records | {("Patient", patient)}
-        if (kind, id_) not in known and kind != "Binary" and (kind != "Patient" or id_ == patient)
-    )
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(lambda one: _read(source, ehr, *one, patient=patient), wanted[:BATCH]))
+    return len(source.shelf.unread(source.case.id, source.id)) if wanted else 0
 
 
-def _targets(sighted: Sighted, server: str) -> Iterator[tuple[str, str]]:
-    """What a record refers to on its own server, relative or absolute."""
-    for _, reference in references(sighted.resource):
-        target = literal(reference)
-        here = target.form is Form.RELATIVE and sighted.base == server
-        if here or (target.form is Form.ABSOLUTE and target.base == server):
-            yield target.type, target.id
-
-
-def _asked_again(row: LedgerRow) -> bool:
-    """A record that failed in an earlier run and was reopened: nothing of it has come yet."""
-    return row.state is RecordState.PENDING and not row.original
-
-
-def _read(source: Source, ehr: Ehr, kind: str, id_: str) -> None:
+def _read(source: Source, ehr: Ehr, kind: str, id_: str, *, patient: str) -> None:
     try:
         answer = ehr.read(f"{kind}/{id_}")
         resource = json.load_object(answer.body or b"")
-        if resource.get("resourceType") != kind:
-            raise NotFhir(f"a {kind} was asked for and something else came")
+        if (resource.get("resourceType"), resource.get("id")) != (kind, id_):
+            raise NotFhir(f"a {kind} was asked for and another record came")
+    except StoreError:
+        raise  # our own fault, not the hospital's: the step is taken again
     except BridgeError as error:
         source.shelf.see(source.case.id, _failed(source.id, kind, id_, error))
         return
@@ -85,6 +51,7 @@ def _read(source: Source, ehr: Ehr, kind: str, id_: str) -> None:
         source.event(Happened.RECORDS_SEEN, type=kind, count=1),
         base=ehr.base,
         attachments=tuple(named(key, resource, ehr.base)),
+        targets=frozenset(targets(resource, ehr.base, ehr.base, patient=patient)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from fhir_bridge.case.case import Case, Pin
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.imaging import Arrival, Instance, InstanceClaim, StudyClaim
-from fhir_bridge.case.ledger import LedgerRow
+from fhir_bridge.case.ledger import LedgerRow, RecordKey
 from fhir_bridge.case.original import Answer, Blob
 from fhir_bridge.case.record import HeldAttachment, Sighted
 from fhir_bridge.case.slice import Page, Slice
@@ -75,13 +75,16 @@ class Archive(Protocol):
 
 
 class Shelf(Protocol):
-    """Where a pull notes what it has seen and how far it is; each call is one transaction."""
+    """Where a pull notes what it has seen and how far it is; each change is one transaction."""
 
     def turn(self, page: Page, *events: Event) -> None:
         """Commit a page."""
 
     def slice(self, case_id: str, source: str, type_: str) -> Slice | None:
         """A slice that was begun."""
+
+    def unlisted(self, slice_: Slice, ids: Collection[str]) -> frozenset[str]:
+        """Those of these ids that no page of this slice and run has listed yet."""
 
     def see(
         self,
@@ -90,27 +93,33 @@ class Shelf(Protocol):
         *events: Event,
         base: str = "",
         attachments: Sequence[HeldAttachment] = (),
+        targets: Collection[tuple[str, str]] = (),
     ) -> None:
-        """Note one record outside of a page, with the attachments that it names."""
+        """Note one record outside of a page, with what it names and refers to."""
 
-    def rows(self, case_id: str) -> Sequence[LedgerRow]:
-        """The ledger."""
-
-    def sighted(self, case_id: str) -> Sequence[Sighted]:
-        """Every resource received, from its original bytes."""
+    def unread(self, case_id: str, source: str) -> Sequence[tuple[str, str]]:
+        """(type, id) of what is referred to and was never asked for, in a stable order."""
 
 
 class Files(Protocol):
-    """Where attachments are noted."""
+    """What was received, and the attachments that it names."""
 
-    def unsettled(self, case_id: str, source: str) -> Sequence[HeldAttachment]:
-        """Named, and neither held nor failed yet."""
+    def sighted(self, case_id: str, only: Collection[RecordKey] | None = None) -> Sequence[Sighted]:
+        """The resources received, or just these, from their original bytes."""
 
-    def attachments(self, case_id: str, source: str | None = None) -> Sequence[HeldAttachment]:
-        """All that are named."""
+    def unsettled(
+        self, case_id: str, source: str, *, keys: int | None = None
+    ) -> Sequence[HeldAttachment]:
+        """Named, and neither held nor failed yet: all of them, or those of that many keys."""
 
     def settle(self, case_id: str, attachment: HeldAttachment, *events: Event) -> None:
         """What became of one."""
+
+    def keys(self, case_id: str, source: str, kind: str) -> Sequence[RecordKey]:
+        """The records of one kind that were received."""
+
+    def reads(self, case_id: str, source: str) -> int:
+        """How many records were asked for one by one."""
 
 
 class Bodies(Protocol):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fhir_bridge.case.certificate import Count, Evidence
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.imaging import InstanceClaim
 from fhir_bridge.case.ledger import INSTANCE, LedgerRow, RecordKey, RecordState
+from fhir_bridge.case.record import Json
 from fhir_bridge.case.slice import IMAGES, Page, Slice
-from fhir_bridge.errors import BridgeError, StudyIncomplete
+from fhir_bridge.errors import BridgeError, StoreError, StudyIncomplete
 from fhir_bridge.pipeline.pull.source import Archive, Ehr, Source
 from fhir_bridge.standards.fhir import json
+from fhir_bridge.standards.fhir.lenient import first, objects, text
 from fhir_bridge.standards.fhir.person import person
 
 IMAGING_STUDY = "ImagingStudy"
@@ -39,31 +41,29 @@ def list_studies(source: Source, run: int) -> None:
 
 
 def _from_resources(source: Source) -> Iterator[InstanceClaim]:
-    for sighted in source.shelf.sighted(source.case.id):
-        if sighted.key.source == source.id and sighted.key.kind == IMAGING_STUDY:
-            yield from claims_of(sighted.resource)
+    keys = source.files.keys(source.case.id, source.id, IMAGING_STUDY)
+    for sighted in source.files.sighted(source.case.id, keys):
+        yield from claims_of(sighted.resource)
 
 
-def claims_of(resource: Any) -> Iterator[InstanceClaim]:
+def claims_of(resource: Json) -> Iterator[InstanceClaim]:
     """The instances that an ImagingStudy lists (R4: `series.instance.uid`)."""
     study = study_uid(resource)
-    for series in resource.get("series") or ():
-        for instance in series.get("instance") or ():
-            sop_class = (instance.get("sopClass") or {}).get("code", "")
-            if study and "uid" in instance:
+    for series in objects(resource.get("series")):
+        for instance in objects(series.get("instance")):
+            sop_class = text(first(instance.get("sopClass")).get("code"))
+            uid = text(instance.get("uid"))
+            if study and uid:
                 yield InstanceClaim(
-                    study,
-                    str(series.get("uid", "")),
-                    str(instance["uid"]),
-                    str(sop_class).removeprefix(_URN_OID),
+                    study, text(series.get("uid")), uid, sop_class.removeprefix(_URN_OID)
                 )
 
 
-def study_uid(resource: Any) -> str:
+def study_uid(resource: Json) -> str:
     """The Study Instance UID of an ImagingStudy, or empty."""
-    for identifier in resource.get("identifier") or ():
+    for identifier in objects(resource.get("identifier")):
         if identifier.get("system") == "urn:dicom:uid":
-            return str(identifier.get("value", "")).removeprefix(_URN_OID)
+            return text(identifier.get("value")).removeprefix(_URN_OID)
     return ""
 
 
@@ -76,6 +76,8 @@ def _ask(source: Source, archive: Archive) -> BridgeError | None:
         for study in sorted(known):
             claims = archive.list_instances(study)
             source.claims.claim(source.case.id, source.id, archive.witness, claims)
+    except StoreError:
+        raise  # our own fault, not the hospital's: the step is taken again
     except BridgeError as error:
         return error
     return None
@@ -84,11 +86,16 @@ def _ask(source: Source, archive: Archive) -> BridgeError | None:
 def _numbers(source: Source) -> Sequence[str]:
     """Patient numbers to ask the archive by: those of the pinned Patient, else the case's."""
     pin = source.pin()
-    for sighted in source.shelf.sighted(source.case.id):
-        key = sighted.key
-        if (key.source, key.kind, key.id) == (source.id, "Patient", pin.patient_id):
-            return [i.value for i in person(sighted.resource).identifiers if i.value]
-    return [i.value for i in source.case.person.identifiers if i.value]
+    keys = source.files.keys(source.case.id, source.id, "Patient")
+    pinned = [key for key in keys if key.id == pin.patient_id]
+    found = source.files.sighted(source.case.id, pinned) if pinned else ()
+    who = person(found[-1].resource) if found else source.case.person
+    return sorted({i.value for i in who.identifiers if i.value and not _is_pattern(i.value)})
+
+
+def _is_pattern(number: str) -> bool:
+    # PS3.4 C.2.2.2.4: these would ask for the images of many patients.
+    return any(sign in number for sign in "*?\\")
 
 
 def _all_claims(source: Source) -> Sequence[InstanceClaim]:
@@ -132,6 +139,8 @@ def _fetch(source: Source, study: str) -> None:
             whole = len(missing) == sum(c.study_uid == study for c in _all_claims(source))
             try:
                 archive.retrieve(study, [] if whole else missing, source.deliver)
+            except StoreError:
+                raise
             except BridgeError:
                 continue  # the next way, or the next round, asks for what is still missing
 
@@ -141,39 +150,55 @@ def _missing(source: Source, study: str) -> list[InstanceClaim]:
     return [c for c in _all_claims(source) if c.study_uid == study and c.sop_uid not in held]
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A witness's list after the pull: SOP Instance UID -> study; study -> how many it has."""
+
+    uids: Mapping[str, str] = field(default_factory=dict)
+    stated: Mapping[str, int] = field(default_factory=dict)
+
+
 def close(source: Source, ehr: Ehr | None) -> None:
     """Ask every witness again, after the pull, and write the verdict of the images."""
     now = source.shelf.slice(source.case.id, source.id, IMAGES)
     if now is None:
         return
-    studies = sorted({claim.study_uid for claim in _all_claims(source)})
-    after = {IMAGING_STUDY: _reread(source, ehr)} | {
-        archive.witness: _list_again(archive, studies) for archive in source.archives
-    }
-    claimed = {claim.sop_uid: claim for claim in _all_claims(source)}
-    held = source.held() & set(claimed)
-    missing = sorted(set(claimed) - held)
-    for uid in missing:
-        source.shelf.see(source.case.id, _not_obtained(source.id, uid))
-    counts = tuple(
-        Count(witness, len(uids), after=True, ids_agree=uids == held)
-        for witness, uids in after.items()
-        if uids
-    )
-    evidence = now.evidence
+    after = _listed_again(source, ehr)
+    claimed = {claim.sop_uid: claim.study_uid for claim in _all_claims(source)}
     if not claimed and not source.archives:
         source.shelf.turn(Page(replace(now, ended=True)))
         return
+    held = source.held() & set(claimed).union(*(listed.uids for listed in after.values()))
+    for uid in sorted(set(claimed) - held):
+        source.shelf.see(source.case.id, _not_obtained(source.id, uid))
     evidence = Evidence(
         obtained=len(held),
-        counts=counts,
-        missing=len(missing),
-        refused=evidence.refused if not held else "",
+        counts=tuple(
+            _count(witness, listed, held) for witness, listed in after.items() if listed.uids
+        ),
+        missing=len(set(claimed) - held) + _never_listed(claimed, after),
+        refused=now.evidence.refused if not held else "",
     )
     source.shelf.turn(
         Page(replace(now, ended=True, evidence=evidence)),
         source.event(Happened.SLICE_ENDED, type=IMAGES),
     )
+
+
+def _count(witness: str, listed: _Listed, held: frozenset[str]) -> Count:
+    """A list that lacks some of what we hold, and has nothing more, is no witness of it."""
+    uids = frozenset(listed.uids)
+    return Count(witness, len(uids), after=True, trusted=not uids < held, ids_agree=uids == held)
+
+
+def _never_listed(claimed: Mapping[str, str], after: Mapping[str, _Listed]) -> int:
+    """How many more images the studies are said to have than any witness lists one by one."""
+    known: dict[str, str] = dict(claimed)
+    stated: Counter[str] = Counter()
+    for listed in after.values():
+        known |= listed.uids
+        stated |= Counter(listed.stated)
+    return (stated - Counter(known.values())).total()
 
 
 def _not_obtained(source: str, uid: str) -> LedgerRow:
@@ -187,27 +212,43 @@ def _not_obtained(source: str, uid: str) -> LedgerRow:
     )
 
 
-def _list_again(archive: Archive, studies: Sequence[str]) -> frozenset[str]:
+def _listed_again(source: Source, ehr: Ehr | None) -> Mapping[str, _Listed]:
+    """What each witness lists now; one that does not answer, or lists nothing, is none."""
+    studies = {claim.study_uid for claim in _all_claims(source)}
+    numbers = _numbers(source)
+    lists = {IMAGING_STUDY: _reread(source, ehr) if ehr else _Listed()}
+    for archive in source.archives:
+        if not lists.get(archive.witness, _Listed()).uids:
+            lists[archive.witness] = _ask_again(archive, numbers, studies)
+    return {witness: found for witness, found in lists.items() if found.uids or found.stated}
+
+
+def _ask_again(archive: Archive, numbers: Sequence[str], studies: set[str]) -> _Listed:
     try:
-        return frozenset(c.sop_uid for s in studies for c in archive.list_instances(s))
+        claims = [claim for number in numbers for claim in archive.list_studies(number)]
+        known = sorted(studies | {claim.study_uid for claim in claims})
+        uids = {c.sop_uid: study for study in known for c in archive.list_instances(study)}
+    except StoreError:
+        raise
     except BridgeError:
-        return frozenset()
+        return _Listed()
+    return _Listed(uids, {c.study_uid: c.instances for c in claims if c.instances})
 
 
-def _reread(source: Source, ehr: Ehr | None) -> frozenset[str]:
+def _reread(source: Source, ehr: Ehr) -> _Listed:
     """The EHR's own ImagingStudy resources, read once more after the images came."""
-    if ehr is None:
-        return frozenset()
-    ids = {
-        row.key.id
-        for row in source.shelf.rows(source.case.id)
-        if (row.key.source, row.key.kind) == (source.id, IMAGING_STUDY)
-    }
-    found: set[str] = set()
+    ids = {key.id for key in source.files.keys(source.case.id, source.id, IMAGING_STUDY)}
+    uids: dict[str, str] = {}
+    stated: dict[str, int] = {}
     try:
         for id_ in sorted(ids):
-            answer = ehr.read(f"{IMAGING_STUDY}/{id_}")
-            found |= {c.sop_uid for c in claims_of(json.load_object(answer.body or b""))}
+            resource = json.load_object(ehr.read(f"{IMAGING_STUDY}/{id_}").body or b"")
+            uids |= {claim.sop_uid: claim.study_uid for claim in claims_of(resource)}
+            number = resource.get("numberOfInstances")
+            if isinstance(number, int) and study_uid(resource):
+                stated[study_uid(resource)] = number
+    except StoreError:
+        raise
     except BridgeError:
-        return frozenset()
-    return frozenset(found)
+        return _Listed()
+    return _Listed(uids, stated)

@@ -83,7 +83,7 @@ class Evidence:
         ]
         return show.spreadsheet("certificate.csv", headers, rows)
 
-    def ledger(  # noqa: PLR0917 (each is a query parameter)
+    def ledger(
         self,
         request: Request,
         case_id: str,

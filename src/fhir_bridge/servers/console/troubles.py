@@ -1,4 +1,4 @@
-"""Errors in the words of a nurse: what happened, and who acts next; one catalogue, the error tree."""
+"""Errors in the words of a nurse: what happened, who acts next; the catalogue is the error tree."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Worklist:
             problem=problem,
         )
 
-    def create(  # noqa: PLR0917 (each is a field of the form)
+    def create(
         self,
         request: Request,
         family: Annotated[str, Form()] = "",

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from decimal import Decimal
+from typing import Any, NoReturn, Self
 
 import simplejson
 
 from fhir_bridge.errors import Hostile, Unreadable
 
 MAX_DEPTH = 64
-_OPEN, _CLOSE, _QUOTE, _BACKSLASH = b"[{", b"]}", 0x22, 0x5C
+# Both repeat without giving back, and a string without its end reaches to the end: linear time.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+
+
+class _AsWritten(Decimal):
+    """A decimal that Python would write otherwise: 1e3 stays 1e3, and 0.0000001 stays as it is."""
+
+    __slots__ = ("_literal",)
+    _literal: str
+
+    def __new__(cls, literal: str) -> Self:
+        made = super().__new__(cls, literal)
+        made._literal = literal
+        return made
+
+    def __str__(self) -> str:
+        return self._literal
 
 
 def loads(body: bytes, *, max_bytes: int = 64 * 1024 * 1024) -> Any:
     """
-    Parse JSON. Decimals become `decimal.Decimal`, so that 1.50 stays 1.50.
+    Parse JSON. Decimals become `decimal.Decimal` and are written again digit by digit: 1.50
+    stays 1.50, and 1e3 stays 1e3.
 
     Raises Hostile beyond `max_bytes` or 64 levels, and Unreadable for anything that is no strict
     JSON: NaN, duplicate keys, a lone surrogate, text that is not UTF-8. A byte order mark is
@@ -23,19 +44,23 @@ def loads(body: bytes, *, max_bytes: int = 64 * 1024 * 1024) -> Any:
     """
     if len(body) > max_bytes:
         raise Hostile(f"JSON of more than {max_bytes} bytes")
-    if depth(body) > MAX_DEPTH:
+    if _is_deeper_than(MAX_DEPTH, body):
         raise Hostile(f"JSON nested deeper than {MAX_DEPTH} levels")
     try:
         text = body.decode("utf-8-sig")
         value = simplejson.loads(
-            text, use_decimal=True, parse_constant=_no_constant, object_pairs_hook=_no_duplicates
+            text,
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=_no_constant,
+            object_pairs_hook=_no_duplicates,
         )
         if "\\ud" in text or "\\uD" in text:
             dumps(value)  # a lone surrogate has no UTF-8 form and fails here
         return value
-    except UnicodeError as error:
-        raise Unreadable("not UTF-8") from error
-    except (simplejson.JSONDecodeError, ValueError, RecursionError) as error:
+    except UnicodeError:
+        raise Unreadable("not UTF-8") from None
+    except (ValueError, ArithmeticError, RecursionError) as error:
         # The parser's message can quote the text around the fault: only its kind may travel.
         raise Unreadable(f"not JSON ({type(error).__name__})") from None
 
@@ -75,31 +100,26 @@ def pretty(value: object) -> str:
     )
 
 
-def depth(body: bytes) -> int:
-    """How deeply arrays and objects nest, counted without parsing."""
-    level = deepest = 0
-    in_string = escaped = False
-    for byte in body if _may_be_deep(body) else b"":
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == _BACKSLASH:
-                escaped = True
-            elif byte == _QUOTE:
-                in_string = False
-        elif byte == _QUOTE:
-            in_string = True
-        elif byte in _OPEN:
-            level += 1
-            deepest = max(deepest, level)
-        elif byte in _CLOSE:
-            level -= 1
-    return deepest
+def _is_deeper_than(levels: int, body: bytes) -> bool:
+    """Whether arrays and objects nest deeper, told without parsing and at the speed of C."""
+    if body.count(b"[") + body.count(b"{") <= levels:
+        return False  # most small bodies; the rest is looked at without its strings
+    nests = _STRING.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(levels):
+        inside = nests.replace(b"[]", b"")  # the innermost level of everything goes
+        if inside == nests:
+            break
+        nests = inside
+    return b"[]" in nests or nests.count(b"[") > levels
 
 
-def _may_be_deep(body: bytes) -> bool:
-    # Counting in C first: a body with few brackets cannot be deep, and most bodies are like that.
-    return body.count(b"[") + body.count(b"{") > MAX_DEPTH
+def _decimal(literal: str) -> Decimal:
+    plain = Decimal(literal)
+    return plain if str(plain) == literal else _AsWritten(literal)
+
+
+def _integer(literal: str) -> int | Decimal:
+    return _AsWritten(literal) if literal == "-0" else int(literal)
 
 
 def _no_constant(name: str) -> NoReturn:

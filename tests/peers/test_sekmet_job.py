@@ -1,0 +1,59 @@
+"""The whole job against sekmet-fhir: every fixture case, and one behind its SMART login."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fhir_bridge.case.case import Auth, TreatingProvider
+
+from . import job, sekmet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fhir_bridge.bridge import Bridge
+
+    from .fhir_server import FhirServer
+    from .validator import Judges
+
+CONSISTENT = {"DocumentReference": "consistent", "DiagnosticReport": "consistent"}
+# The chart lists images, and this provider has no archive that could hand them over.
+WITHOUT_IMAGES = {"ImagingStudy": "consistent", "DICOM images": "short"}
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    with job.running_bridge(tmp_path_factory.mktemp("bridge")) as bridge:
+        yield bridge
+
+
+@pytest.mark.parametrize("specialty", job.SPECIALTIES)
+def test_a_case_goes_all_the_way(
+    specialty: str, bridge: Bridge, sekmet_open: FhirServer, judges: Judges
+) -> None:
+    bridge.add_provider(TreatingProvider("sekmet", "Sekmet", fhir=sekmet_open.base))
+    found = job.whole_job(bridge, job.Chart(specialty), sekmet_open, "sekmet", judges)
+    assert found == CONSISTENT | WITHOUT_IMAGES | _broken_link(specialty)
+
+
+def _broken_link(specialty: str) -> dict[str, str]:
+    """The one document of all fixtures whose file does not exist."""
+    return {"DocumentReference": "short"} if specialty == "gastroenterology" else {}
+
+
+def test_a_case_goes_all_the_way_behind_the_smart_login(
+    bridge: Bridge, tmp_path: Path, judges: Judges
+) -> None:
+    """The hospital knows us by the key set that our own web server publishes."""
+    client = sekmet.SmartClient("fhir-bridge", f"{bridge.public_url}/.well-known/jwks.json")
+    with sekmet.serving(tmp_path, [client]) as server:
+        provider = TreatingProvider(
+            "guarded", "Guarded", server.base, Auth.PRIVATE_KEY_JWT, client.client_id
+        )
+        bridge.add_provider(provider)
+        assert server.ask("GET", "/Patient", headers={"Authorization": ""}).status == 401
+        found = job.whole_job(bridge, job.Chart("oncology"), server, "guarded", judges)
+    assert found == CONSISTENT | WITHOUT_IMAGES
