@@ -1,3 +1,3 @@
-"""fhir-bridge: records in from treating hospitals, one case record, the opinion back in the chart."""
+"""fhir-bridge: records in from treating hospitals, the opinion back into the chart."""
 
 __version__ = "0.1.0"

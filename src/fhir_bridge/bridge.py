@@ -192,6 +192,21 @@ class Bridge:
             for line in lines(self.store, case_id)
         ]
 
+    def deliveries(self, case_id: str) -> list[dict[str, Any]]:
+        """Where each delivery of a case stands."""
+        return [
+            {
+                "version": delivery.version,
+                "destination": delivery.destination,
+                "state": delivery.state.value,
+                "read_back": delivery.read_back.value if delivery.read_back else "",
+                "location": delivery.location,
+                "attempts": delivery.attempts,
+                "reason": delivery.reason,
+            }
+            for delivery in self.store.opinions.deliveries(case_id)
+        ]
+
     @property
     def dimse_port(self) -> int:
         """Where our receiver listens; 0 when it does not."""

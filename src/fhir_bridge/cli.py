@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import typer
 
+from fhir_bridge import exits
 from fhir_bridge.commands import case, demo, opinion, provider, serving, simulate
-from fhir_bridge.commands.output import EXIT_CODES, report
+from fhir_bridge.commands.output import report
 
 app = typer.Typer(
     name="fhir-bridge",
     help="Gather a patient's records from every treating hospital, check that they are complete, "
     "and put the finished second opinion back into the chart.",
-    epilog=EXIT_CODES,
+    epilog=exits.SAID,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fhir_bridge import tables
+from fhir_bridge import exits, tables
 from fhir_bridge.bridge import Bridge, free_port
 from fhir_bridge.case.case import Auth, TreatingProvider
 from fhir_bridge.case.ids import bridge_id, slug
@@ -128,14 +128,12 @@ def check_faults(names: Sequence[str]) -> str:
 
 def run_headless(demo: Demo, tell: Tell) -> tuple[dict[str, Any], int]:
     """Every step as a nurse and a specialist would do it; returns the account and the exit code."""
-    from fhir_bridge.commands.case import pull_exit
-
     begun, bridge, case_id = time.monotonic(), demo.bridge, demo.case_id
     pushed = demo.push()
     tell(f"radiology pushed {pushed} images")
     result = bridge.engine.result(bridge.begin_pull(LOCAL, case_id, None))
     certificate = bridge.certificate(case_id)
-    code = pull_exit(result, certificate)
+    code = exits.of_pull(result, certificate)
     for row in certificate:
         tell(f"{row['type']}: {row['got']} of {row['said']}, {row['grade']}")
     if code == 0:
@@ -153,12 +151,10 @@ def _opinion(demo: Demo, tell: Tell) -> int:
         tell(str(error))
         return error.exit_code
     bridge.desk.wait(case_id)
-    from fhir_bridge.commands.opinion import deliveries, delivery_exit
-
-    rows = deliveries(bridge, case_id)
+    rows = bridge.deliveries(case_id)
     for row in rows:
         tell(f"opinion at {row['destination']}: {row['state']}, read back {row['read_back']}")
-    return delivery_exit(rows)
+    return exits.of_delivery(rows)
 
 
 def _account(demo: Demo, certificate: list[dict[str, Any]], pushed: int) -> dict[str, Any]:

@@ -47,6 +47,7 @@ carries no patient data, `retry_after_seconds` is None for never.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -359,3 +360,14 @@ class StorageFull(StoreError):
     code = "FB-8001"
     advice = "The bridge's storage is full. Nothing is lost; it goes on when there is space."
     default_retry_seconds = 30.0
+
+
+def by_code(code: str) -> type[BridgeError]:
+    """The kind of error that has this code; the root for an unknown one."""
+    return next((kind for kind in _kinds(BridgeError) if kind.code == code), BridgeError)
+
+
+def _kinds(kind: type[BridgeError]) -> Iterator[type[BridgeError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)

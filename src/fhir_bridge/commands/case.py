@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fhir_bridge import exits
 from fhir_bridge.commands.opening import opened, working
-from fhir_bridge.commands.output import (
-    DONE,
-    FAILED,
-    PARTIAL,
-    PERSON,
-    UNREACHABLE,
-    AsJson,
-    note,
-    print_json,
-    say,
-    table,
-)
+from fhir_bridge.commands.output import AsJson, note, print_json, say, table
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
@@ -316,7 +306,7 @@ def pull(
             said = "" if row["said"] is None else f" of {row['said']}"
             say(f"{row['source']}  {row['type']}: {row['got']}{said}, {row['grade']}")
         _say_ends(result)
-    raise typer.Exit(pull_exit(result, certificate_))
+    raise typer.Exit(exits.of_pull(result, certificate_))
 
 
 def _progress(bridge: Bridge, case: str) -> Callable[[], None]:
@@ -334,43 +324,11 @@ def _progress(bridge: Bridge, case: str) -> Callable[[], None]:
 
 
 def _say_ends(result: Mapping[str, Any]) -> None:
-    from fhir_bridge import errors
+    from fhir_bridge.errors import by_code
 
-    by_code = {
-        kind.code: kind.advice
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.BridgeError)
-    }
     for end in result["sources"]:
         if end["state"] != "done":
-            say(f"{end['source']}: {by_code.get(end['error'], '')} ({end['error']})")
-
-
-def pull_exit(result: Mapping[str, Any], certificate_: list[dict[str, Any]]) -> int:
-    """The exit code of a pull: the gravest thing that a script has to know."""
-    from fhir_bridge.case.certificate import COMPLETE, Grade
-
-    states = {end["state"] for end in result["sources"]}
-    if "needs-person" in states:
-        return PERSON
-    codes = {end["error"] for end in result["sources"] if end["state"] == "failed"}
-    if codes:
-        return _failure_exit(codes)
-    grades = [row["grade"] for row in certificate_ if row["grade"] != Grade.NOT_ASKED.value]
-    complete = bool(grades) and all(Grade(grade) in COMPLETE for grade in grades)
-    return DONE if complete else PARTIAL
-
-
-def _failure_exit(codes: set[str]) -> int:
-    from fhir_bridge import errors
-
-    exits = {
-        kind.code: kind.exit_code
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.BridgeError)
-    }
-    found = {exits.get(code, FAILED) for code in codes}
-    return UNREACHABLE if found == {UNREACHABLE} else max(found)
+            say(f"{end['source']}: {by_code(end['error']).advice} ({end['error']})")
 
 
 def _open(bridge: Bridge, case: str) -> Case:

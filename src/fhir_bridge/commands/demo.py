@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from fhir_bridge.commands.output import FAILED, AsJson, note, print_json, say
+from fhir_bridge.commands.output import AsJson, note, print_json, say
+from fhir_bridge.exits import FAILED
 
 
 def demo(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from fhir_bridge import exits
 from fhir_bridge.commands.opening import opened, working
-from fhir_bridge.commands.output import DONE, PARTIAL, PERSON, AsJson, print_json, say, table
-
-if TYPE_CHECKING:
-    from fhir_bridge.bridge import Bridge
+from fhir_bridge.commands.output import AsJson, print_json, say, table
 
 app = typer.Typer(
     help="Opinions: finish, status.",
@@ -43,9 +41,9 @@ def finish(
         bridge.desk.finish(LOCAL, case, file.read_bytes(), kind=kind)
         for workflow in bridge.desk.under_way(case):
             place.wait(workflow)
-        rows = deliveries(bridge, case)
+        rows = bridge.deliveries(case)
     _print(rows, as_json=as_json)
-    raise typer.Exit(delivery_exit(rows))
+    raise typer.Exit(exits.of_delivery(rows))
 
 
 @app.command(epilog="Example: fhir-bridge opinion status 6f2b7f0e")
@@ -55,34 +53,9 @@ def status(case: CaseId, as_json: AsJson = False) -> None:
 
     with opened() as bridge:
         bridge.access.open_case(LOCAL, case, Purpose.OPINION)
-        rows = deliveries(bridge, case)
+        rows = bridge.deliveries(case)
     _print(rows, as_json=as_json)
-    raise typer.Exit(delivery_exit(rows) if rows else DONE)
-
-
-def deliveries(bridge: Bridge, case: str) -> list[dict[str, Any]]:
-    """The deliveries of a case as facts."""
-    return [
-        {
-            "version": d.version,
-            "destination": d.destination,
-            "state": d.state.value,
-            "read_back": d.read_back.value if d.read_back else "",
-            "location": d.location,
-            "attempts": d.attempts,
-            "reason": d.reason,
-        }
-        for d in bridge.store.opinions.deliveries(case)
-    ]
-
-
-def delivery_exit(rows: list[dict[str, Any]]) -> int:
-    """0 when every delivery of the newest version is confirmed."""
-    newest = max((row["version"] for row in rows), default=0)
-    states = {row["state"] for row in rows if row["version"] == newest}
-    if states <= {"confirmed", "opened"}:
-        return DONE
-    return PERSON if states & {"held", "manual"} else PARTIAL
+    raise typer.Exit(exits.of_delivery(rows))
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:

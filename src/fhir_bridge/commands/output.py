@@ -11,14 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from fhir_bridge.errors import BridgeError
-
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 partial (a source is incomplete), "
-    "4 needs a person (identity, consent), 5 refused by the other side, 6 unreachable, "
-    "7 configuration, 130 interrupted."
-)
-DONE, FAILED, USAGE, PARTIAL, PERSON, REFUSED, UNREACHABLE, CONFIGURATION = range(8)
-INTERRUPTED = 130
+from fhir_bridge.exits import FAILED, INTERRUPTED
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

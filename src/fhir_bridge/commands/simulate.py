@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fhir_bridge.commands.output import DONE, AsJson, note, print_json, say
+from fhir_bridge.commands.output import AsJson, note, print_json, say
+from fhir_bridge.exits import DONE
 
 if TYPE_CHECKING:
     from fhir_bridge.simulators.hospital import Options

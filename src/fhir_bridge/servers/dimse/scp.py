@@ -115,7 +115,9 @@ class StorageScp:
                 request_handler=GuardedRequest,
             )
         except OSError:
-            raise PortTaken(f"DICOM port {settings.port} is taken: set FHIR_BRIDGE_DIMSE_PORT") from None
+            raise PortTaken(
+                f"DICOM port {settings.port} is taken: set FHIR_BRIDGE_DIMSE_PORT"
+            ) from None
         entity._servers.append(server)  # noqa: SLF001 (its shutdown takes it out again)
         name = "dimse-listener"
         threading.Thread(
