@@ -231,6 +231,7 @@ class Bridge:
         if self._slot is not None:
             self._slot.free()
         self.hospitals.close()
+        self.engine.close()
         self.store.close()
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from fhir_bridge import exits, tables
 from fhir_bridge.bridge import Bridge, free_port
 from fhir_bridge.case.case import Auth, TreatingProvider
 from fhir_bridge.case.ids import bridge_id, slug
-from fhir_bridge.errors import BridgeError
+from fhir_bridge.errors import BridgeError, PortTaken
 from fhir_bridge.security.access import LOCAL
 from fhir_bridge.service import serving
 from fhir_bridge.settings import Settings
@@ -28,6 +28,7 @@ from fhir_bridge.store.cases import parse_node
 CASE = "oncology"
 PORT = 8400
 DIMSE_PORT = 11112
+PORTS_TRIED = 8
 CLIENT_ID = "fhir-bridge-demo"
 ISSUER = ("general-hospital", "https://general-hospital.example/mrn")
 # The same case each time: the same evidence then gives the same bytes.
@@ -58,27 +59,39 @@ class Demo:
 def staged(folder: Path, faults: Sequence[str], *, port: int = PORT) -> Iterator[Demo]:
     """Set the stage on free ports; leaving it ends both processes."""
     data = tables.folder("fixtures", "cases", CASE)
-    settings = Settings.load(
-        data=folder / "bridge",
-        port=free_port(port),
-        dimse_port=free_port(DIMSE_PORT),
-        host="127.0.0.1",
-        database_url="",
-        public_url="",
-        login_token="",
-        log_level="WARNING",
-    )
-    with serving(settings) as bridge:
+    with ExitStack() as stage:
+        bridge = _serve_somewhere(stage, folder / "bridge", port)
         options = Options(
             data=data,
             state=folder / "hospital",
             client_id=CLIENT_ID,
             jwks_url=f"{bridge.public_url}/.well-known/jwks.json",
-            bridge_dimse=f"{settings.dimse_aet}@127.0.0.1:{bridge.dimse_port}",
+            bridge_dimse=f"{bridge.settings.dimse_aet}@127.0.0.1:{bridge.dimse_port}",
             faults=tuple(faults),
         )
-        with start_hospital(options) as hospital:
-            yield _introduced(bridge, hospital, data)
+        hospital = stage.enter_context(start_hospital(options))
+        yield _introduced(bridge, hospital, data)
+
+
+def _serve_somewhere(stage: ExitStack, data: Path, port: int) -> Bridge:
+    """A bridge on ports that are free, also when another demo looks for some at this moment."""
+    for _ in range(PORTS_TRIED):
+        settings = Settings.load(
+            data=data,
+            port=free_port(port),
+            dimse_port=free_port(DIMSE_PORT),
+            host="127.0.0.1",
+            dimse_host="127.0.0.1",
+            database_url="",
+            public_url="",
+            login_token="",
+            tls_certificate=None,
+            tls_key=None,
+            log_level="WARNING",
+        )
+        with suppress(PortTaken):
+            return stage.enter_context(serving(settings))
+    raise PortTaken("every port that was free was taken a moment later")
 
 
 def _introduced(bridge: Bridge, hospital: RunningHospital, data: Path) -> Demo:

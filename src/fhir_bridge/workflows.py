@@ -362,6 +362,14 @@ class Engine:
         self._slots.leave(self._slot)
         return calm
 
+    def close(self) -> None:
+        """Give the connections back; after `stop`, where this was a worker."""
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+        if self._connections is not None:
+            self._connections.dispose()
+
     def _keep_beating(self) -> None:
         while not self._stop.wait(self._lease / 4):
             try:

@@ -201,8 +201,10 @@ def test_the_conformance_statement_is_fresh():
 
 def test_the_example_of_a_node_is_valid():
     text = tables.folder("dicom", "nodes.example.toml").read_text(encoding="utf-8")
-    for node in tomllib.loads(text)["node"]:
-        assert len(node["ae_title"]) <= 16
+    sheet = tomllib.loads(text)
+    assert all(0 < len(sheet[side]["ae_title"]) <= 16 for side in ("us", "them"))
+    command = sheet["add"]["command"]
+    assert all(str(sheet["them"][key]) in command for key in ("ae_title", "dicomweb", "issuer"))
 
 
 def test_rows_of_imaging_study_that_no_fixture_exercises_are_listed(tmp_path):

@@ -10,8 +10,12 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import stamina
+from stamina.instrumentation import set_on_retry_hooks
 
 from fhir_bridge.errors import ProviderBusy, ProviderError
+
+# Each attempt is an original with its own row; a log line of the library would say it again.
+set_on_retry_hooks([])
 
 LONGEST_RETRY_AFTER_SECONDS = 900.0
 T = TypeVar("T")

@@ -138,10 +138,15 @@ def show(case: CaseId, as_json: AsJson = False) -> None:
         return
     for name in ("case", "state", "specialty", "question", "record_version"):
         say(f"{name.replace('_', ' '):<16}{facts[name]}")
-    for source in sources:
-        asked = f" candidates {', '.join(source['candidates'])}" if source["candidates"] else ""
-        say(f"{source['provider']:<16}{source['step'] or 'waiting'} {source['error']}; "
-            f"patient {source['patient']} {source['patient_id']}{asked}")  # fmt: skip
+    say()
+    table(
+        ("provider", "step", "error", "patient", "patient id", "candidates"),
+        [
+            (s["provider"], s["step"] or "waiting", s["error"] or "-", s["patient"],
+             s["patient_id"] or "-", " ".join(s["candidates"]) or "-")
+            for s in sources
+        ],
+    )  # fmt: skip
 
 
 @app.command(epilog="Example: fhir-bridge case ledger 6f2b7f0e --json")

@@ -6,12 +6,17 @@ import signal
 import threading
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fhir_bridge.commands.output import AsJson, note, print_json, say
 from fhir_bridge.exits import FAILED
+
+if TYPE_CHECKING:
+    from fhir_bridge.demo import Demo
+
+PUSH_AFTER_SECONDS = 4.0
 
 
 def demo(
@@ -62,11 +67,19 @@ def _summary(account: dict[str, object]) -> str:
     return f"{ledger['seen']} records accounted for; opinion {delivered}; {account['seconds']} s"
 
 
-def _show(shown: object) -> None:
-    from fhir_bridge.demo import Demo
+def _show(shown: Demo) -> None:
+    try:
+        _invite(shown)
+        signal.pause()
+    except KeyboardInterrupt:
+        say("\nEnded.")
 
-    assert isinstance(shown, Demo)
+
+def _invite(shown: Demo) -> None:
     urls = shown.hospital.urls
+    pushed = threading.Timer(PUSH_AFTER_SECONDS, _push, (shown,))
+    pushed.daemon = True
+    pushed.start()
     say("fhir-bridge demo: synthetic data, not for clinical use, deleted when it ends")
     say(f"  treating hospital  EHR {urls['fhir']}  PACS {urls['dimse']}")
     say(f"  the hospital's chart  {urls['control']}/chart")
@@ -74,19 +87,9 @@ def _show(shown: object) -> None:
     say("Ctrl-C ends it and leaves nothing behind.")
     if not webbrowser.open(shown.link):
         note("No browser could be opened here: copy the address above.")
-    pushed = threading.Timer(4.0, _push, (shown,))
-    pushed.daemon = True
-    pushed.start()
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        say("\nEnded.")
 
 
-def _push(shown: object) -> None:
-    from fhir_bridge.demo import Demo
-
-    assert isinstance(shown, Demo)
+def _push(shown: Demo) -> None:
     try:
         shown.push()
     except OSError:

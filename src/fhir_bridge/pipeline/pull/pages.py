@@ -29,6 +29,8 @@ from fhir_bridge.standards.fhir import bundle, json
 
 PAGE_SIZE = 50
 MAX_PAGES = 10_000
+# So many pages may bring nothing new; a chain under ever new addresses has no other end.
+BARREN_PAGES = 100
 TRIES = 2
 TOTAL, COUNT = "Bundle.total", "_summary=count"
 
@@ -151,9 +153,10 @@ def _advanced(
         counts=_counts(now, came, obtained),
         warnings=now.evidence.warnings + len(came.unreadable) + sum(map(withholds, came.issues)),
     )
-    cursor, mark = came.next_link, _mark(answer.url)
-    looping = bool(cursor) and _mark(cursor) in {*now.visited, mark}
-    if cursor and (looping or now.pages + 1 >= MAX_PAGES):
+    # What was asked for, because a redirect may hide that it is the same page once more.
+    cursor, mark = came.next_link, _mark(now.cursor or answer.url)
+    looping = _mark(cursor) in {*now.visited, mark, _mark(answer.url)}
+    if cursor and (looping or now.pages + 1 >= min(MAX_PAGES, BARREN_PAGES + 4 * obtained)):
         evidence = replace(evidence, broken=f"{PageLoop.code} {PageLoop.advice}")
         cursor = ""
     return replace(
