@@ -178,7 +178,7 @@ class ForeignAddress(ProviderError):
     """A link leads to an origin that is not the provider's and not on its allow-list."""
 
     code = "FB-2009"
-    advice = "A document lies on another organisation's server. The bridge did not go there."
+    advice = "A document lies with another organisation. The bridge did not go there."
     exit_code = 5
 
 

@@ -423,10 +423,16 @@ class Engine:
         )
 
     def result(self, workflow_id: str) -> Mapping[str, Any]:
-        """Wait for a workflow's result; `stand_in` is asked all the while to see to the work."""
+        """
+        Wait for a workflow's result; `stand_in` is asked all the while to see to the work.
+
+        Raises what the workflow raised, and BridgeError when it was given up.
+        """
         while self.unfinished(workflow_id):
             self.stand_in()
             time.sleep(POLL_SECONDS)
+        if self.status(workflow_id) not in ("SUCCESS", "ERROR"):
+            raise BridgeError("the work was given up: it ended its worker again and again")
         handle: Any = self.client().retrieve_workflow(workflow_id)
         return dict(handle.get_result(polling_interval_sec=POLL_SECONDS))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fhir_bridge.case.case import PinState
-from fhir_bridge.case.ledger import RecordState, count_states
+from fhir_bridge.case.ledger import ATTACHMENT, INSTANCE, RecordState, count_states
 from fhir_bridge.errors import NotReady
 from fhir_bridge.pipeline.pull.patient import RULE
 from fhir_bridge.security.access import LOCAL
@@ -25,7 +25,7 @@ from fhir_bridge.steps.pulling import is_complete, lines
 from .peer import ROOT, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from fhir_bridge.bridge import Bridge
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SPECIALTIES = ("oncology", "neurology", "neurosurgery", "cardiology", "gastroenterology")
 LISTED = ("DocumentReference", "DiagnosticReport", "ImagingStudy")
 """What the bridge asks for by search; everything else comes because one of these refers to it."""
+OURS = frozenset({"Composition", "Organization", "Patient", "Provenance"})
+"""Entries that the bridge makes; an Organization and a Patient may be the hospital's as well."""
+NO_ERRORS: Mapping[str, list[str]] = {"hapi": [], "medplum": [], "fhirkit": []}
 
 Json = dict[str, Any]
 
@@ -95,7 +98,8 @@ class Chart:
     @property
     def patient(self) -> str:
         """The patient's id at the hospital."""
-        return next(one["id"] for one in self.resources.values() if one["resourceType"] == "Patient")
+        (only,) = self.ids("Patient")
+        return only
 
     def ids(self, kind: str) -> set[str]:
         """The ids of one type."""
@@ -110,7 +114,7 @@ class Chart:
             key = ahead.pop()
             if key not in seen:
                 seen.add(key)
-                ahead += [named for named in _references(self.resources[key])]
+                ahead += _references(self.resources[key])
         return frozenset(seen)
 
     @cached_property
@@ -200,15 +204,17 @@ def release(bridge: Bridge, case_id: str) -> None:
     assert record.released_by == ("rule" if complete else LOCAL.name)
 
 
-def check_judged(bridge: Bridge, case_id: str, judges: Judges) -> None:
-    """No judge finds an error in the case record or in the opinion."""
+def documents(bridge: Bridge, case_id: str) -> tuple[bytes, bytes]:
+    """The newest case record and the newest opinion, as FHIR documents."""
     record = bridge.store.records.get(case_id)
     opinion = bridge.store.opinions.of_case(case_id)[0]
-    for document in (
-        bridge.store.records.document(record),
-        bridge.store.opinions.read(opinion.document),
-    ):
-        assert judges.judge(document) == {"hapi": [], "medplum": [], "fhirkit": []}
+    return bridge.store.records.document(record), bridge.store.opinions.read(opinion.document)
+
+
+def check_judged(bridge: Bridge, case_id: str, judges: Judges) -> None:
+    """No judge finds an error in the case record or in the opinion."""
+    for document in documents(bridge, case_id):
+        assert judges.judge(document) == NO_ERRORS
 
 
 def check_patient(bridge: Bridge, case_id: str, chart: Chart) -> None:
@@ -239,7 +245,8 @@ def case_record(bridge: Bridge, case_id: str) -> Json:
 def check_records(bridge: Bridge, case_id: str, chart: Chart) -> None:
     """What was pulled is what was loaded: ids per listed type, and all that they lead to."""
     rows = bridge.store.ledgers.rows(case_id)
-    came = {f"{row.key.kind}/{row.key.id}" for row in rows if row.key.kind not in _NO_RESOURCES}
+    keys = [row.key for row in rows if row.key.kind not in (ATTACHMENT, INSTANCE)]
+    came = {f"{key.kind}/{key.id}" for key in keys}
     assert {kind: _ids(came, kind) for kind in LISTED} == {kind: chart.ids(kind) for kind in LISTED}
     assert came == chart.reachable
 
@@ -269,7 +276,7 @@ def finish(bridge: Bridge, case_id: str, chart: Chart) -> Delivery:
 def check_delivered(bridge: Bridge, case_id: str, chart: Chart, server: FhirServer) -> None:
     """Confirmed; once in the chart, with the signed bytes; and a second click adds nothing."""
     first = finish(bridge, case_id, chart)
-    assert (first.state.value, first.attempts, first.reason) == ("confirmed", 1, "")
+    assert (first.state.value, first.read_back, first.attempts) == ("confirmed", "equal", 1)
     assert opinions_in_chart(server, chart.patient, first.identifier) == [first.location]
     signed = bridge.store.opinions.of_case(case_id)[0]
     shown = [_shown(server, one) for one in _attachments(server.read(f"/{first.location}"))]
@@ -299,8 +306,3 @@ def opinions_in_chart(server: FhirServer, patient: str, identifier: str) -> list
         links = {link["relation"]: link["url"] for link in page.get("link", ())}
         path = links.get("next", "").removeprefix(server.base)
     return found
-
-
-OURS = frozenset({"Composition", "Organization", "Patient", "Provenance"})
-"""Entries that the bridge makes; an Organization and a Patient may be the hospital's as well."""
-_NO_RESOURCES = ("Attachment", "Instance")

@@ -22,6 +22,7 @@ from .visit import (
     Shown,
     Visit,
     demo,
+    enter,
     kill,
     open_case,
     service,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 # Follows the numbers of the case page as they change, without asking for anything.
 _FOLLOW = """() => {
@@ -45,7 +46,7 @@ _FOLLOW = """() => {
     images: number("h-images"),
     thumbnails: document.querySelectorAll("#images img, [data-fragment=images] img").length,
     progress: document.querySelector("progress")?.position ?? -1,
-    title: document.title,
+    word: document.querySelector(".source .state").textContent.trim(),
   });
   window.followed = [look()];
   new MutationObserver(() => window.followed.push(look())).observe(document, {
@@ -68,12 +69,11 @@ def _go(visit: Visit, tab: str, heading: str) -> None:
 
 
 def _pulled(page: Page) -> None:
-    try:
-        page.get_by_role("link", name="Finish and deliver").wait_for(timeout=20000)
-    except Exception:
-        print(page.inner_text("main")[:1500])
-        page.reload(); print("RELOADED", page.inner_text("main")[:1500])
-        raise
+    page.get_by_role("link", name="Finish and deliver").wait_for(timeout=PULL_MS)
+
+
+def _draft(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Text of the opinion")
 
 
 def _rises(numbers: list[float]) -> bool:
@@ -104,21 +104,24 @@ def _pull_live(visit: Visit) -> None:
     page.get_by_role("button", name="Pull records").click()
     page.evaluate(_FOLLOW)
     before = len(visit.asked)
-    page.locator("[data-fragment=images] img").first.wait_for()
-    picture = pictures.for_the_readme(visit)
-    if os.environ.get("FHIR_BRIDGE_PICTURE") == "1":
-        pictures.into_the_docs(picture)
     _pulled(page)
-    seen = page.evaluate("() => window.followed")
-    assert len(seen) > 10, "the page did not change by itself"
+    page.get_by_role("heading", name="Oncology 7 of 9 here").wait_for()
+    page.get_by_text("3 more are not listed").wait_for()
     loads = [path for path in visit.asked[before:] if re.fullmatch(r"GET /cases/[^/]+", path)]
     assert loads == [], "the page was loaded again"
-    assert len(visit.paths("/events")) >= 1
+    assert visit.paths("/events"), "nothing listens to what happens"
+    _only_forward(page.evaluate("() => window.followed"))
+
+
+def _only_forward(seen: list[dict[str, Any]]) -> None:
+    assert len(seen) > 10, "the page did not change by itself"
+    working = [one for one in seen if one["progress"] >= 0]
+    assert _rises([one["progress"] for one in working])
+    assert _rises([one["documents"] for one in working])
     for what in ("images", "thumbnails"):
         assert _rises([one[what] for one in seen]), what
-    assert _rises([one["progress"] for one in seen if one["progress"] >= 0])
-    assert seen[-1]["images"] == 106
-    assert seen[-1]["documents"] == 38
+    assert {one["word"] for one in seen} <= {"Waiting", "Working", "Complete"}
+    assert (seen[-1]["images"], seen[-1]["documents"]) == (106, 38)
 
 
 def _read(visit: Visit) -> None:
@@ -140,7 +143,7 @@ def _read(visit: Visit) -> None:
 def _answer(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("link", name="Finish and deliver").click()
-    draft = page.get_by_role("textbox", name="Text of the opinion")
+    draft = _draft(page)
     take(visit, "opinion-draft")
     text = draft.input_value()
     assert "two to three weeks" in text
@@ -194,29 +197,32 @@ def test_two_candidates_are_settled_by_keyboard_alone_and_the_pull_goes_on(
 ) -> None:
     with _at_the_demo(tmp_path, browser, "two-candidates") as (visit, _shown):
         page = visit.page
-        _enter(page, "Pull records")
-        _enter(page, "Pull records")
+        enter(page, "Pull records")
+        enter(page, "Pull records")
         page.get_by_text("it is not certain. Please choose. Nothing was fetched.").wait_for()
         take(visit, "case-asks-who")
-        _enter(page, "Choose the patient")
+        enter(page, "Choose the patient")
         page.get_by_role("heading", name="Which patient at General Hospital is ours?").wait_for()
         take(visit, "identity")
-        _enter(page, "This one: candidate 1")
+        enter(page, "This one: candidate 1")
         _pulled(page)
-        _enter(page, "Case record")
+        enter(page, "Case record")
         page.get_by_role("heading", name="Case record for a second opinion").wait_for()
-        _enter(page, "Finish and deliver")
+        enter(page, "Finish and deliver")
         tab_to(page, "Text of the opinion")
         page.keyboard.press("Control+End")
-        page.keyboard.type("\nTyped at the end.")
-        _enter(page, "Finish and deliver")
+        page.keyboard.type("\nThis is no list.")
+        visit.expect_error("status of 4")
+        enter(page, "Finish and deliver")
+        page.get_by_role("alert").wait_for()
+        take(visit, "opinion-refused")
+        tab_to(page, "Text of the opinion")
+        page.keyboard.press("Control+End")
+        page.keyboard.press("Shift+Home")
+        page.keyboard.press("Backspace")
+        enter(page, "Finish and deliver")
         page.get_by_text("Delivered: the opinion is readable in the hospital's chart.").wait_for()
         assert visit.complaints == []
-
-
-def _enter(page: Page, name: str) -> None:
-    tab_to(page, name)
-    page.keyboard.press("Enter")
 
 
 def test_plain_forms_do_the_whole_job_without_scripts(browser: Browser, tmp_path: Path) -> None:
@@ -227,7 +233,7 @@ def test_plain_forms_do_the_whole_job_without_scripts(browser: Browser, tmp_path
         _reload_until(page, "Finish and deliver")
         _go(visit, "Case record", "Case record for a second opinion")
         page.get_by_role("link", name="Finish and deliver").click()
-        draft = page.get_by_role("textbox", name="Text of the opinion")
+        draft = _draft(page)
         draft.fill(draft.input_value().replace("two to three weeks", "two weeks"))
         page.get_by_role("button", name="Finish and deliver").click()
         _reload_until(page, "Delivered")
@@ -258,16 +264,21 @@ def test_a_lost_page_is_said_in_words_and_a_refused_opinion_waits_for_a_person(
         release.click()
         take(visit, "release")
         send = page.get_by_role("button", name="Release to the specialist")
-        send.click()
         visit.expect_error("status of 4")
+        send.click()
         page.get_by_role("alert").wait_for()
         take(visit, "release-without-a-reason")
         reason = page.get_by_role("textbox", name="Why it may be read nevertheless")
         reason.fill("The missing letters were read on the phone.")
         send.click()
         page.get_by_role("link", name="Finish and deliver").click()
-        page.get_by_role("button", name="Finish and deliver").click()
-        page.locator(".delivery .state").get_by_text("Working").wait_for(state="detached")
+        draft, send = _draft(page), page.get_by_role("button", name="Finish and deliver")
+        send.click()
+        page.get_by_text("the case record has no such document").wait_for()
+        assert "two to three weeks" in draft.input_value(), "the text was lost"
+        draft.fill(draft.input_value().partition("## Evidence")[0])
+        send.click()
+        page.locator(".ladder .needs").wait_for()
         take(visit, "ladder-held")
         assert visit.complaints == []
 
@@ -293,6 +304,9 @@ def test_a_dead_service_is_one_quiet_line_and_the_page_goes_on_when_it_returns(
         page.get_by_role("link", name="Pull records").click()
         page.get_by_role("button", name="Pull records").click()
         page.get_by_text(re.compile(r"[1-9]\d* of 94 images")).wait_for(timeout=PULL_MS)
+        picture = pictures.for_the_readme(visit)
+        if os.environ.get("FHIR_BRIDGE_PICTURE") == "1":
+            pictures.into_the_docs(picture)
         take(visit, "case-pulling")
         visit.expect_error("ERR_")
         kill(first)

@@ -34,17 +34,13 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
         yield bridge
 
 
-def test_a_case_goes_all_the_way(
-    bridge: Bridge, medplum_open: FhirServer, judges: Judges
-) -> None:
+def test_a_case_goes_all_the_way(bridge: Bridge, medplum_open: FhirServer, judges: Judges) -> None:
     bridge.add_provider(TreatingProvider("medplum", "Medplum", fhir=medplum_open.base))
     found = job.whole_job(bridge, job.Chart("oncology"), medplum_open, "medplum", judges)
     assert found == GRADES
 
 
-@pytest.mark.parametrize(
-    ("alg", "specialty"), [("RS384", "neurology"), ("ES384", "cardiology")]
-)
+@pytest.mark.parametrize(("alg", "specialty"), [("RS384", "neurology"), ("ES384", "cardiology")])
 def test_a_case_goes_all_the_way_behind_a_token_server(
     alg: str, specialty: str, bridge: Bridge, tmp_path: Path, judges: Judges
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,11 @@ from fhir_bridge.case.case import DimseNode, TreatingProvider
 from fhir_bridge.security.access import LOCAL
 from fhir_bridge.simulators.studies import make_studies
 
-from . import job, orthanc, sekmet
+from . import images, job, orthanc, sekmet
 from .orthanc import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from fhir_bridge.bridge import Bridge
     from fhir_bridge.case.imaging import Instance
@@ -85,30 +84,6 @@ def _fill(pacs: Orthanc, files: Sequence[Path], bridge: Bridge, *, gets: bool = 
     pacs.add_modality("bridge", node)
 
 
-def _data_set(part10: bytes) -> str:
-    """SHA-256 of what follows the File Meta, found by its group length (PS3.10 7.1)."""
-    length = int.from_bytes(part10[140:144], "little")
-    return hashlib.sha256(part10[144 + length :]).hexdigest()
-
-
-def _sent(files: Sequence[Path]) -> Mapping[str, tuple[str, str]]:
-    """SOP Instance UID -> transfer syntax and hash of the data set, of files."""
-    found = {}
-    for file in files:
-        meta = dcmread(file, stop_before_pixels=True).file_meta
-        facts = (str(meta.TransferSyntaxUID), _data_set(file.read_bytes()))
-        found[str(meta.MediaStorageSOPInstanceUID)] = facts
-    return found
-
-
-def _held(bridge: Bridge, instances: Sequence[Instance]) -> Mapping[str, tuple[str, str]]:
-    """The same of what the bridge holds, read from its store; each instance is held once."""
-    assert len({one.sop_uid for one in instances}) == len(instances)
-    assert not any(one.quarantined for one in instances)
-    read = bridge.store.originals.read
-    return {one.sop_uid: (one.transfer_syntax, _data_set(read(one.sha256))) for one in instances}
-
-
 def test_chart_and_archive_make_one_case_all_the_way(
     bridge: Bridge, ehr: FhirServer, orthanc_pacs: Orthanc, drawn: Drawn, judges: Judges
 ) -> None:
@@ -123,62 +98,69 @@ def test_chart_and_archive_make_one_case_all_the_way(
         "DICOM images": "proven",
     }
     (case,) = bridge.store.cases.all()
-    assert _held(bridge, bridge.store.images.of_case(case.id)) == _sent(drawn.indexed)
+    held = images.of_bridge(bridge, bridge.store.images.of_case(case.id))
+    assert held == images.of_files(drawn.indexed)
 
 
-@pytest.mark.parametrize("ways", ["dicomweb", "dimse"], ids=["WADO-RS", "C-GET"])
-def test_images_are_pulled_by_one_way_alone(
-    ways: str, bridge: Bridge, ehr: FhirServer, orthanc_pacs: Orthanc, drawn: Drawn
+def test_an_archive_that_knows_more_than_the_chart_is_pulled_whole_by_wado_rs(
+    bridge: Bridge, ehr: FhirServer, orthanc_pacs: Orthanc, drawn: Drawn
 ) -> None:
+    """The chart lists two of three studies: that makes it no witness, and the pull not short."""
     _fill(orthanc_pacs, [*drawn.indexed, *drawn.pushed], bridge)
-    bridge.add_provider(_hospital(ehr, orthanc_pacs, ways))
-    case_id = _pulled(bridge)
+    bridge.add_provider(_hospital(ehr, orthanc_pacs, "dicomweb"))
+    case_id = job.open_case(bridge, CHART, "hospital")
+    job.pull(bridge, case_id)
     instances = bridge.store.images.of_case(case_id)
-    assert _held(bridge, instances) == _sent([*drawn.indexed, *drawn.pushed])
-    assert _came_by(bridge, instances) == {{"dicomweb": "GET", "dimse": "C-GET"}[ways]}
-    # The archive knows one study more than the chart: it is pulled, and the chart is no witness.
+    assert images.of_bridge(bridge, instances) == images.of_files([*drawn.indexed, *drawn.pushed])
+    assert _came_by(bridge, instances) == {"GET"}
     assert job.grades(bridge, case_id)["DICOM images"] == "consistent"
 
 
+def test_an_archive_alone_is_pulled_by_c_get_once_a_person_said_who_the_patient_is(
+    bridge: Bridge, orthanc_pacs: Orthanc, drawn: Drawn
+) -> None:
+    """Without a chart nothing can be matched by rule: nothing is fetched before the answer."""
+    _fill(orthanc_pacs, drawn.indexed, bridge)
+    bridge.add_provider(_archive(orthanc_pacs))
+    case_id = job.open_case(bridge, CHART, "hospital")
+    (end,) = job.pull(bridge, case_id)["sources"]
+    assert (end["state"], bridge.store.images.of_case(case_id)) == ("needs-person", [])
+    instances = _confirmed_and_pulled(bridge, case_id)
+    assert images.of_bridge(bridge, instances) == images.of_files(drawn.indexed)
+    assert _came_by(bridge, instances) == {"C-GET"}
+    said = {line["type"]: (line["grade"], line["reason"]) for line in bridge.certificate(case_id)}
+    no_chart = ("not-asked", "no way to this hospital's chart is set up")
+    assert said == {"DICOM images": ("consistent", "")} | dict.fromkeys(job.LISTED, no_chart)
+
+
 def test_an_archive_that_refuses_c_get_sends_by_c_move(
-    tmp_path: Path, bridge: Bridge, ehr: FhirServer, drawn: Drawn
+    tmp_path: Path, bridge: Bridge, drawn: Drawn
 ) -> None:
     with orthanc.serving(tmp_path, DicomAlwaysAllowGet=False) as pacs:
         _fill(pacs, drawn.indexed, bridge, gets=False)
-        bridge.add_provider(_hospital(ehr, pacs, "dimse"))
-        case_id = _pulled(bridge)
-    instances = bridge.store.images.of_case(case_id)
-    assert _held(bridge, instances) == _sent(drawn.indexed)
+        bridge.add_provider(_archive(pacs))
+        case_id = job.open_case(bridge, CHART, "hospital")
+        instances = _confirmed_and_pulled(bridge, case_id)
+    assert images.of_bridge(bridge, instances) == images.of_files(drawn.indexed)
     assert _came_by(bridge, instances) == {"C-STORE"}
-    assert job.grades(bridge, case_id)["DICOM images"] == "proven"
+    assert job.grades(bridge, case_id)["DICOM images"] == "consistent"
 
 
-def _pulled(bridge: Bridge) -> str:
-    case_id = job.open_case(bridge, CHART, "hospital")
-    (end,) = job.pull(bridge, case_id)["sources"]
-    assert end["state"] == "done"
-    return case_id
+def _archive(pacs: Orthanc) -> TreatingProvider:
+    node = DimseNode(pacs.aet, pacs.host, pacs.dimse_port)
+    return TreatingProvider("hospital", "Hospital", dimse=node, issuers=ISSUERS)
+
+
+def _confirmed_and_pulled(bridge: Bridge, case_id: str) -> Sequence[Instance]:
+    bridge.confirm_patient(LOCAL, case_id, "hospital", "GH-0447109")
+    job.pull(bridge, case_id)
+    return bridge.store.images.of_case(case_id)
 
 
 def _came_by(bridge: Bridge, instances: Sequence[Instance]) -> set[str]:
     """The first words of the requests that brought the images."""
     rows = [bridge.store.originals.get(one.original) for one in instances]
     return {row.request.partition(" ")[0] for row in rows if row}
-
-
-def test_an_archive_alone_gives_its_images_once_a_person_said_who_the_patient_is(
-    bridge: Bridge, orthanc_pacs: Orthanc, drawn: Drawn
-) -> None:
-    """Without a chart nothing can be matched by rule: nothing is fetched before the answer."""
-    _fill(orthanc_pacs, drawn.indexed, bridge)
-    node = DimseNode(orthanc_pacs.aet, orthanc_pacs.host, orthanc_pacs.dimse_port)
-    bridge.add_provider(TreatingProvider("hospital", "Hospital", dimse=node, issuers=ISSUERS))
-    case_id = job.open_case(bridge, CHART, "hospital")
-    (end,) = job.pull(bridge, case_id)["sources"]
-    assert (end["state"], bridge.store.images.of_case(case_id)) == ("needs-person", [])
-    bridge.confirm_patient(LOCAL, case_id, "hospital", "GH-0447109")
-    job.pull(bridge, case_id)
-    assert _held(bridge, bridge.store.images.of_case(case_id)) == _sent(drawn.indexed)
 
 
 def test_a_pushed_study_lands_in_the_case_of_its_patient(
@@ -192,7 +174,7 @@ def test_a_pushed_study_lands_in_the_case_of_its_patient(
     assert (pushed["InstancesCount"], pushed["FailedInstancesCount"]) == (len(drawn.pushed), 0)
     instances = bridge.store.images.of_case(case_id)
     assert all(one.pushed and one.source == "hospital" for one in instances)
-    assert _held(bridge, instances) == _sent(drawn.pushed)
+    assert images.of_bridge(bridge, instances) == images.of_files(drawn.pushed)
     assert not bridge.store.images.unassigned()
 
 

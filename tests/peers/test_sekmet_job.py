@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fhir_bridge.case.case import Auth, TreatingProvider
+from fhir_bridge.case.ledger import INSTANCE
 
 from . import job, sekmet
 
@@ -37,6 +38,9 @@ def test_a_case_goes_all_the_way(
     bridge.add_provider(TreatingProvider("sekmet", "Sekmet", fhir=sekmet_open.base))
     found = job.whole_job(bridge, job.Chart(specialty), sekmet_open, "sekmet", judges)
     assert found == CONSISTENT | WITHOUT_IMAGES | _broken_link(specialty)
+    rows = [row for case in bridge.store.cases.all() for row in bridge.store.ledgers.rows(case.id)]
+    reasons = {row.reason for row in rows if row.key.kind == INSTANCE}
+    assert reasons == {"no way to this hospital's images is set up"}
 
 
 def _broken_link(specialty: str) -> dict[str, str]:

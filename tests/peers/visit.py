@@ -201,6 +201,13 @@ def tab_to(page: Page, name: str, *, most: int = 80) -> None:
     raise AssertionError(f"the keyboard does not reach {name} on {urlsplit(page.url).path}")
 
 
+def enter(page: Page, name: str) -> None:
+    """Go to this link or button by Tab, press Enter, and wait for the page that comes of it."""
+    tab_to(page, name)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
 _FOCUSED_NAME = """() => {
   const e = document.activeElement;
   const label = e.labels?.[0]?.textContent;

@@ -118,6 +118,7 @@ class GuardedNetwork(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: SocketOptions = None,
     ) -> httpcore2.NetworkStream:
+        """A connection to a trusted place, or to a public address of any other one."""
         target = host if (host, port) in self._trusted else public_address(host, port)
         stream = self._backend.connect_tcp(
             target, port, _within(timeout, httpcore2.ConnectTimeout), local_address, socket_options

@@ -302,7 +302,8 @@ def pull(
         bridge = place.bridge
         show = _progress(bridge, case) if watch else lambda: None
         workflow = bridge.begin_pull(LOCAL, case, slug(provider) if provider else None)
-        result = place.wait(workflow, show)
+        place.wait(workflow, show)
+        result = bridge.engine.result(workflow)
         certificate_ = bridge.certificate(case)
     if as_json:
         print_json({"case": case, **result, "certificate": certificate_})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
@@ -70,15 +70,22 @@ class Workplace:
             _show_keys(self.bridge, self._until_done)
 
     def wait(
-        self, workflow: str, meanwhile: Callable[[], None] = lambda: None
-    ) -> Mapping[str, Any]:
-        """The result of a workflow; `meanwhile` is called now and then, and once at the end."""
-        while self.bridge.engine.unfinished(workflow):
+        self,
+        workflow: str,
+        meanwhile: Callable[[], None] = lambda: None,
+        *,
+        until: float = float("inf"),
+    ) -> None:
+        """
+        Until a workflow has ended, or `until` (time.monotonic) has come.
+
+        `meanwhile` is called now and then, and once at the end.
+        """
+        while self.bridge.engine.unfinished(workflow) and time.monotonic() < until:
             meanwhile()
             self.stand_in()
             time.sleep(POLL_SECONDS)
         meanwhile()
-        return self.bridge.engine.result(workflow)
 
 
 def _settings() -> Settings:

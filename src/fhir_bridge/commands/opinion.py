@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,12 +27,16 @@ def finish(
     file: Annotated[
         Path, typer.Option(help="The opinion, .md or .json.", exists=True, dir_okay=False)
     ],
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for the chart; the delivery goes on anyway.")
+    ] = 180,
     as_json: AsJson = False,
 ) -> None:
     """
     Sign the opinion and deliver it; ends when it is read back from the chart.
 
-    Exit 0: confirmed in every chart; 4: a person is needed; 3: not known yet.
+    Exit 0: confirmed in every chart; 4: a person is needed; 3: not known yet, the service (or the
+    next command that works on this store) goes on with it.
     """
     from fhir_bridge.security.access import LOCAL
 
@@ -39,8 +44,9 @@ def finish(
     with working() as place:
         bridge = place.bridge
         bridge.desk.finish(LOCAL, case, file.read_bytes(), kind=kind)
+        until = time.monotonic() + wait
         for workflow in bridge.desk.under_way(case):
-            place.wait(workflow)
+            place.wait(workflow, until=until)
         rows = bridge.deliveries(case)
     _print(rows, as_json=as_json)
     raise typer.Exit(exits.of_delivery(rows))

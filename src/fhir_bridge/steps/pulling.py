@@ -36,12 +36,19 @@ class Pulling:
             pin = patient.settle_patient(here, here.ehr) if here.ehr else here.pin()
             if pin.state is not PinState.ACCEPTED:
                 return self._asks(here, pin, run)
-            ehr = here.ehr
-            types = [t for t in TYPES if ehr and pages.begin(here, ehr, t, run)]
+            types = self._begun(here, run)
         except BridgeError as error:
             return self._failed(here, error, run)
         self._note(here, "listing")
         return {"ready": True, "types": types}
+
+    def _begun(self, here: Source, run: int) -> list[str]:
+        """The types that the hospital offers; an archive alone has no chart that could be asked."""
+        if here.ehr is not None:
+            return [t for t in TYPES if pages.begin(here, here.ehr, t, run)]
+        for type_ in TYPES:
+            pages.leave_out(here, type_, run, not_asked="no way to this hospital's chart is set up")
+        return []
 
     def _asks(self, here: Source, pin: Pin, run: int) -> Mapping[str, Any]:
         """The certificate says of every type that it was not asked, and why."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from enum import StrEnum
@@ -43,8 +43,9 @@ class Images:
 
     def store_instance(self, original: Original, instance: Instance, *, at: datetime) -> str:
         """
-        Make an instance durable. Duplicate: same SOP Instance UID and same data set, one row.
-        Conflict: same UID with other bytes, both kept, the newcomer quarantined.
+        Make an instance durable. Duplicate: same SOP Instance UID and same data set, one row in
+        each case that has it. Conflict: same UID with other bytes, both kept, the newcomer
+        quarantined.
         """
         table = schema.instance
         with self._database.write() as connection:
@@ -54,8 +55,9 @@ class Images:
                 )
             ).all()
             same = [t for t in twins if t.dataset_sha256 == instance.dataset_sha256]
-            if any(t.source == instance.source for t in same):
-                self._sight_again(connection, instance, same[0].case_id)
+            of_cases = {t.case_id for t in same if t.source == instance.source}
+            if _is_known(instance, of_cases):
+                self._sight_again(connection, instance, of_cases)
                 return Stored.DUPLICATE
             conflict = bool(twins) and not same
             if conflict:
@@ -75,10 +77,14 @@ class Images:
         facts: dict[str, str | int] = {"source": instance.source, "size": instance.size}
         append(connection, Event(name, instance.case_id, instance.source, at, facts))
 
-    def _sight_again(self, connection: Connection, instance: Instance, case_id: str | None) -> None:
-        if case_id is None and instance.case_id is not None:
+    def _sight_again(
+        self, connection: Connection, instance: Instance, of_cases: Collection[str | None]
+    ) -> None:
+        if instance.case_id is not None and instance.case_id not in of_cases:
             _assign(connection, instance.study_uid, instance.case_id)
-        elif case_id is not None:
+            return
+        seen = of_cases if instance.case_id is None else {instance.case_id}
+        for case_id in sorted(filter(None, seen)):
             see(connection, case_id, [ledger_row(instance)], [""])
 
     def of_case(self, case_id: str) -> Sequence[Instance]:
@@ -145,6 +151,16 @@ class Images:
         ).order_by(table.c.sop_uid, table.c.number)
         with self._database.read() as connection:
             return [_instance(row) for row in connection.execute(query)]
+
+
+def _is_known(instance: Instance, of_cases: Collection[str | None]) -> bool:
+    """
+    Whether there is nothing to insert: its case has the image, or it waits in Unassigned, or it
+    came unasked and some case has it. A second case of the same patient gets a row of its own.
+    """
+    if instance.case_id is None:
+        return bool(of_cases)
+    return instance.case_id in of_cases or None in of_cases
 
 
 def ledger_row(instance: Instance) -> LedgerRow:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    func,
 )
 from sqlalchemy import Text as PlainText
 
@@ -251,9 +252,17 @@ instance = Table(
     Column("pushed", Boolean, nullable=False, default=False),
     Column("quarantined", Text, nullable=False, default=""),
     Column("stored_at", Instant, nullable=False),
-    UniqueConstraint("source", "sop_uid", "dataset_sha256", name="fb_instance_key"),
     Index("fb_instance_study", "study_uid"),
     Index("fb_instance_sop", "sop_uid"),
+)
+# One row in each case that has the image, and one while it waits for a case.
+Index(
+    "fb_instance_key",
+    func.coalesce(instance.c.case_id, ""),
+    instance.c.source,
+    instance.c.sop_uid,
+    instance.c.dataset_sha256,
+    unique=True,
 )
 
 record = Table(

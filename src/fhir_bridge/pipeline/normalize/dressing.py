@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,14 @@ from fhir_bridge.pipeline.normalize.links import Links
 from fhir_bridge.standards.fhir.attachments import without_server
 from fhir_bridge.standards.fhir.lenient import objects
 from fhir_bridge.standards.fhir.narrative import accepted
+from fhir_bridge.standards.fhir.references import Form, literal
 from fhir_bridge.standards.fhir.walking import Found, Node, Path, path_text, replaced, walk
 
 # Profiles are claims about the source's own copy, which a rewritten one cannot keep; the version
 # is the source's count of its own changes. Both stay readable in the original.
 _KEPT_META = ("lastUpdated", "source", "security", "tag", "extension")
+
+NOT_INSIDE = "is named as a part of this record and is not in it"
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class Dresser:
         bare, dropped = _without_addresses(resource)
         found = walk(bare) if found is None or dropped else found
         dressed = Dressed({})
+        dropped |= _missing(found, objects(bare.get("contained")))
         changes = [
             *self._references(found, full_url, source, dropped, dressed),
             *self._attachments(found, full_url, base, held or {}, dressed),
@@ -114,6 +118,17 @@ def _without_addresses(resource: Mapping[str, Any]) -> tuple[Mapping[str, Any], 
     kept = [one for one in inside if f"#{one.get('id', '')}" not in dropped]
     bare = {key: value for key, value in resource.items() if key != "contained"}
     return ({**bare, "contained": kept} if kept else bare), dropped
+
+
+def _missing(found: Found, inside: Iterable[Node]) -> dict[str, str]:
+    """What a record names inside itself (`#p1`) and does not hold, and why it leads nowhere."""
+    held = {f"#{one.get('id', '')}" for one in inside} | {"#"}
+    named = {
+        str(node["reference"])
+        for _, node in found.references
+        if literal(node).form is Form.CONTAINED
+    }
+    return dict.fromkeys(named - held, NOT_INSIDE)
 
 
 def _with_our_meta(dressed: Dressed, base: str) -> None:

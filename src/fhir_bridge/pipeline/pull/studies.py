@@ -20,6 +20,7 @@ from fhir_bridge.standards.fhir.person import person
 
 IMAGING_STUDY = "ImagingStudy"
 ROUNDS = 2
+NO_WAY = "no way to this hospital's images is set up"
 _URN_OID = "urn:oid:"
 
 
@@ -33,7 +34,7 @@ def list_studies(source: Source, run: int) -> None:
     asked = bool(source.archives) and len(errors) < len(source.archives)
     evidence = Evidence()
     if not source.archives:
-        evidence = Evidence(not_asked="no way to this hospital's images is set up")
+        evidence = Evidence(not_asked=NO_WAY)
     elif not asked:
         evidence = Evidence(refused=errors[0].advice)
     fresh = Slice(source.case.id, source.id, IMAGES, run=run, evidence=evidence)
@@ -170,7 +171,7 @@ def close(source: Source, ehr: Ehr | None) -> None:
         return
     held = source.held() & set(claimed).union(*(listed.uids for listed in after.values()))
     for uid in sorted(set(claimed) - held):
-        source.shelf.see(source.case.id, _not_obtained(source.id, uid))
+        source.shelf.see(source.case.id, _not_obtained(source, uid))
     evidence = Evidence(
         obtained=len(held),
         counts=tuple(
@@ -201,12 +202,13 @@ def _never_listed(claimed: Mapping[str, str], after: Mapping[str, _Listed]) -> i
     return (stated - Counter(known.values())).total()
 
 
-def _not_obtained(source: str, uid: str) -> LedgerRow:
+def _not_obtained(source: Source, uid: str) -> LedgerRow:
+    withheld = "the hospital lists this image and does not hand it over"
     return LedgerRow(
-        RecordKey(source, INSTANCE, uid),
+        RecordKey(source.id, INSTANCE, uid),
         RecordState.FAILED,
         rule="retrieve",
-        reason="the hospital lists this image and does not hand it over",
+        reason=withheld if source.archives else NO_WAY,
         error_code=StudyIncomplete.code,
         attempts=1,
     )

@@ -139,8 +139,10 @@ class CasePage:
             items = steps.checklist(case, found.sources, found.deliveries)
             return {"items": items, "needs": needs.needs(store, case, chart)}
         if name == "documents":
-            listed = [paper for paper in papers.papers(store, case.id) if paper.shown]
-            return {"papers": listed, "first": FIRST_DOCUMENTS}
+            found_all = papers.papers(store, case.id)
+            listed = [paper for paper in found_all if paper.shown]
+            left = len(found_all) - len(listed)
+            return {"papers": listed, "first": FIRST_DOCUMENTS, "left": left}
         if name == "timeline":
             listed = [paper for paper in papers.papers(store, case.id) if paper.shown]
             moments = timeline(case.id, listed, pictures.studies(store, case.id))

@@ -9,10 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fhir_bridge.case.case import CaseState
-from fhir_bridge.errors import NotReady
+from fhir_bridge.errors import NotReady, UsageError
 from fhir_bridge.security.access import Purpose
 from fhir_bridge.servers.console import papers, pictures, words
-from fhir_bridge.servers.console.casepage import frame
+from fhir_bridge.servers.console.casepage import Frame, frame
 from fhir_bridge.servers.console.chart import Charts
 from fhir_bridge.servers.console.room import Room, actor, checked_form, to
 from fhir_bridge.servers.problems import FHIR_JSON
@@ -72,12 +72,17 @@ class Opinions:
     def opinion(self, request: Request, case_id: str) -> Response:
         """The prepared text to finish, or what was signed and where it is."""
         found = frame(self._room, request, case_id, Purpose.OPINION)
-        signed = self._room.store.opinions.of_case(case_id)
-        may_write = found.case.state is CaseState.RELEASED
-        text = self._room.desk.draft(case_id) if may_write else ""
-        listed = papers.papers(self._room.store, case_id) if may_write else ()
+        draft = found.case.state is CaseState.RELEASED and self._room.desk.draft(case_id)
+        return self._page(request, found, draft or "")
+
+    def _page(
+        self, request: Request, found: Frame, text: str, *, problem: str = "", status: int = 200
+    ) -> Response:
+        store, may_write = self._room.store, found.case.state is CaseState.RELEASED
+        listed = papers.papers(store, found.case.id) if may_write else ()
         return self._room.render(
-            request, "opinion.html", frame=found, opinions=signed, may_write=may_write, text=text,
+            request, "opinion.html", status, frame=found, may_write=may_write, text=text,
+            problem=problem, opinions=store.opinions.of_case(found.case.id),
             form="page-form" if may_write else "",
             papers=[paper for paper in listed if paper.shown], delivery_words=words.DELIVERY,
             ladder=words.ladder, read_back=words.READ_BACK,
@@ -86,9 +91,17 @@ class Opinions:
     def finish(
         self, request: Request, case_id: str, text: Annotated[str, Form()] = ""
     ) -> Response:
-        """Sign and deliver; pressed twice it is still one opinion."""
-        self._room.open_case(request, case_id, Purpose.OPINION)
-        self._room.desk.finish_opinion(actor(request), case_id, text.replace("\r\n", "\n"))
+        """
+        Sign and deliver; pressed twice it is still one opinion. A text that cannot be signed comes
+        back as it was typed, with what is wrong and where.
+        """
+        found = frame(self._room, request, case_id, Purpose.OPINION)
+        text = text.replace("\r\n", "\n")
+        try:
+            self._room.desk.finish_opinion(actor(request), case_id, text)
+        except UsageError as error:
+            problem = f"Not signed yet. {words.sentence(error.detail)}"
+            return self._page(request, found, text, problem=problem, status=422)
         return to(f"/cases/{case_id}/opinion")
 
     def preview(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fhir_bridge.case.case import Case, Pin, PinState, TreatingProvider
@@ -14,6 +14,8 @@ from fhir_bridge.servers.console import troubles, words
 from fhir_bridge.servers.console.words import Saying, State
 from fhir_bridge.store.shelves import Store
 
+# Steps at which nothing is under way: before the first, and after the last.
+_OVER = ("", "done")
 _ORDER = ("DocumentReference", "DiagnosticReport", "ImagingStudy", IMAGES)
 
 
@@ -60,6 +62,7 @@ class SourceLine:
     step: str
     progress: Progress | None
     parts: tuple[Part, ...]
+    working: bool = False
 
     @property
     def grade(self) -> Grade:
@@ -68,8 +71,8 @@ class SourceLine:
 
     @property
     def ended(self) -> bool:
-        """Whether every part that was begun has its verdict."""
-        return bool(self.parts) and all(part.ended for part in self.parts)
+        """Whether every part has its verdict and none is begun any more."""
+        return bool(self.parts) and not self.working and all(part.ended for part in self.parts)
 
 
 def lines(store: Store, case_id: str) -> Sequence[Part]:
@@ -97,29 +100,42 @@ def source_lines(
     for pin in store.cases.pins(case.id):
         step, error, since = steps.get(pin.source, ("", "", None))
         own = sorted((p for p in parts if p.line.source == pin.source), key=_position)
-        working = bool(own or step) and not (own and all(p.ended for p in own)) and not error
+        over = step in _OVER and all(part.ended for part in own)
+        working = bool(own or step) and not over and not error
+        own = [_not_yet(part) for part in own] if working else own
         known = providers.get(pin.source)
         found.append(
             SourceLine(
                 id=pin.source,
                 name=known.name if known else pin.source,
-                saying=_saying(pin, step, error, own),
+                saying=_saying(pin, step, error, own, working=working),
                 pin=pin,
                 since=since,
                 error_code=error,
                 step=words.step(step),
                 progress=_progress(store, case.id, pin.source, own) if working else None,
                 parts=tuple(own),
+                working=working,
             )
         )
     return found
+
+
+def _not_yet(part: Part) -> Part:
+    """While a source is at work, the count that could confirm a part has not been asked for."""
+    if part.line.grade is not Grade.UNKNOWN or not part.ended:
+        return part
+    text = f"{words.counted(part.line.got, part.line.type)} so far; counted again at the end."
+    return replace(part, saying=Saying(State.WORKING, text))
 
 
 def _position(part: Part) -> int:
     return _ORDER.index(part.line.type) if part.line.type in _ORDER else len(_ORDER)
 
 
-def _saying(pin: Pin, step: str, error: str, parts: Sequence[Part]) -> Saying:
+def _saying(
+    pin: Pin, step: str, error: str, parts: Sequence[Part], *, working: bool
+) -> Saying:
     if pin.state is PinState.ASKED:
         number = len(pin.candidates)
         who = f"{number} patients there could be ours" if number > 1 else "A patient was found"
@@ -129,7 +145,7 @@ def _saying(pin: Pin, step: str, error: str, parts: Sequence[Part]) -> Saying:
         return Saying(State.LEFT, text)
     if error and not (pin.state is PinState.ACCEPTED and troubles.is_identity(error)):
         return troubles.failure(error)
-    if parts and all(part.ended for part in parts):
+    if parts and not working and all(part.ended for part in parts):
         return words.overall(worst(part.line.grade for part in parts))
     if step or parts:
         return Saying(State.WORKING, words.step(step) if step else "Listing what is there.")

@@ -1,0 +1,187 @@
+"""Attachments: fetched once, held by their hash, or failed with a reason; never lost in silence."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+
+from fhir_bridge.case.ledger import ATTACHMENT, RecordKey, RecordState
+from fhir_bridge.case.record import HeldAttachment
+from fhir_bridge.errors import StoreError
+from fhir_bridge.pipeline.pull import attachments
+from fhir_bridge.pipeline.pull.attachments import NO_CONTENT, named
+from fhir_bridge.pipeline.pull.certify import certificate
+
+from .fake_ehr import BASE, FakeEhr, document, patient, pull, source_of
+
+KEY = RecordKey("st-anne", "DocumentReference", "d1", "1")
+PDF = b"%PDF-1.7 a letter"
+
+
+def _attached(**attachment):
+    return {"attachment": attachment}
+
+
+@pytest.fixture
+def pulled(store, case):
+    """Pulls documents with these contents; the attachments by path, and the fake."""
+
+    def run(*contents, bodies=None, contained=()):
+        documents = [
+            document(f"d{n}", content=list(content), contained=list(contained))
+            for n, content in enumerate(contents, 1)
+        ]
+        found = {f"{BASE}/{url}": body for url, body in (bodies or {}).items()}
+        ehr = FakeEhr(store, case.id, [patient(), *documents], bodies=found)
+        pull(source_of(store, case, ehr), ehr)
+        return list(store.ledgers.attachments(case.id)), ehr
+
+    return run
+
+
+def _row(store, case):
+    return next(row for row in store.ledgers.rows(case.id) if row.key.kind == ATTACHMENT)
+
+
+def test_a_file_is_held_by_its_hash_and_by_what_it_is(pulled, store):
+    (held,), _ = pulled(
+        [_attached(url="Binary/7", contentType="text/plain")], bodies={"Binary/7": PDF}
+    )
+    assert held.sha256 == hashlib.sha256(PDF).hexdigest()
+    assert store.originals.read(held.sha256) == PDF
+    assert (held.size, held.content_type, held.declared) == (
+        len(PDF),
+        "application/pdf",
+        "text/plain",
+    )
+    assert held.warnings == ("content type",)
+
+
+def test_a_file_that_two_records_name_is_fetched_once(pulled):
+    one = [_attached(url="Binary/7")]
+    files, ehr = pulled(one, one, bodies={"Binary/7": PDF})
+    assert len(files) == 2
+    assert len({f.sha256 for f in files}) == 1
+    assert sum(asked.startswith("fetch") for asked in ehr.asked) == 1
+
+
+def test_a_file_that_is_not_handed_over_failed_with_a_reason(pulled, store, case):
+    (lost,), _ = pulled([_attached(url="Binary/7")])
+    assert (lost.sha256, lost.failure) == ("", "FB-4002")
+    assert lost.reason
+    row = _row(store, case)
+    assert (row.state, row.attempts) == (RecordState.FAILED, 1)
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "javascript:alert(1)", "file:///etc/passwd"])
+def test_an_address_that_is_no_web_address_is_not_gone_to(pulled, url):
+    (lost,), ehr = pulled([_attached(url=url)])
+    assert lost.failure == "FB-4002"
+    assert not any(asked.startswith("fetch") for asked in ehr.asked)
+
+
+def test_content_in_the_record_itself_is_held(pulled, store):
+    coded = base64.encodebytes(PDF).decode()  # with its line breaks
+    (held,), _ = pulled([_attached(data=coded, contentType="application/pdf", size=3, hash="bad")])
+    assert store.originals.read(held.sha256) == PDF
+    assert held.warnings == ("size", "hash")
+    assert store.originals.get(held.original) is not None
+
+
+def test_the_right_hash_and_size_are_no_warning(pulled):
+    code = base64.b64encode(hashlib.sha1(PDF).digest()).decode()
+    coded = base64.b64encode(PDF).decode()
+    (held,), _ = pulled([_attached(data=coded, size=len(PDF), hash=code)])
+    assert held.warnings == ()
+
+
+def test_an_address_within_the_record_leads_to_its_contained_binary(pulled, store):
+    binary = {"resourceType": "Binary", "id": "b", "data": base64.b64encode(PDF).decode()}
+    (held,), ehr = pulled([_attached(url="#b")], contained=[binary])
+    assert store.originals.read(held.sha256) == PDF
+    assert not any(asked.startswith("fetch") for asked in ehr.asked)
+
+
+@pytest.mark.parametrize("attachment", [{}, {"title": "letter"}, {"data": ""}, {"url": "#none"}])
+def test_what_names_no_content_is_said_to_have_none(pulled, attachment):
+    (empty,), _ = pulled([_attached(**attachment)])
+    assert (empty.sha256, empty.failure, empty.reason) == ("", "", NO_CONTENT)
+
+
+def test_content_that_is_not_base64_failed(pulled):
+    (lost,), _ = pulled([_attached(data="not base64!")])
+    assert lost.failure == "FB-4001"
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        {"url": 7, "contentType": None, "hash": {"a": 1}},
+        {"url": ["Binary/7"], "data": {"a": 1}},
+        {"contentType": 1.5, "size": "many", "data": 5},
+    ],
+)
+def test_an_attachment_of_the_wrong_shape_breaks_nothing(pulled, attachment):
+    (empty,), _ = pulled([_attached(**attachment)])
+    assert empty.reason == NO_CONTENT
+
+
+def test_two_contents_of_one_record_are_two_keys():
+    resource = document("d1", content=[_attached(data="aGk="), _attached(data="aGk=")])
+    assert len({a.key for a in named(KEY, resource, BASE)}) == 2
+
+
+def test_a_hash_that_changed_at_the_same_address_is_another_file():
+    def key(hash_):
+        resource = document("d1", content=[_attached(url="Binary/7", hash=hash_)])
+        return next(named(KEY, resource, BASE)).key
+
+    assert key("a=") != key("b=")
+
+
+def test_a_step_settles_a_bounded_batch(store, case, monkeypatch):
+    monkeypatch.setattr(attachments, "BATCH", 2)
+    ehr = FakeEhr(store, case.id, [patient(), document("d1", content=[
+        _attached(url=f"Binary/{n}") for n in range(5)])])  # fmt: skip
+    source = source_of(store, case, ehr)
+    from fhir_bridge.pipeline.pull import pages
+
+    pages.begin(source, ehr, "DocumentReference", 1)
+    pages.turn(source, ehr, "DocumentReference")
+    rounds = [bool(attachments.fetch_some(source, ehr)) for _ in range(4)]
+    assert rounds == [True, True, False, False]
+    assert len(store.ledgers.unsettled(case.id, "st-anne")) == 0
+
+
+def test_a_fault_of_our_own_fails_no_file(store, case, monkeypatch):
+    def full(self, url, *, content_type):
+        raise StoreError("I/O")
+
+    monkeypatch.setattr(FakeEhr, "fetch", full)
+    ehr = FakeEhr(store, case.id, [patient(), document("d1", content=[_attached(url="Binary/7")])])
+    with pytest.raises(StoreError):
+        pull(source_of(store, case, ehr), ehr)
+    assert len(store.ledgers.unsettled(case.id, "st-anne")) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "grade"),
+    [
+        ({"sha256": "ab"}, "consistent"),
+        ({"reason": NO_CONTENT}, "consistent"),
+        ({"failure": "FB-4002", "reason": "gone"}, "short"),
+        ({}, "short"),
+    ],
+    ids=["held", "nothing to hold", "failed", "not settled yet"],
+)
+def test_a_slice_is_as_complete_as_its_files(more, grade):
+    from fhir_bridge.case.certificate import Count, Evidence
+    from fhir_bridge.case.slice import Slice
+
+    counted = (Count("_summary=count", 1, after=True),)
+    slice_ = Slice("c", "st-anne", KEY.kind, ended=True, evidence=Evidence(1, counted))
+    file = HeldAttachment(key=KEY, parent=KEY, path="content[0].attachment", **more)
+    (line,) = certificate([slice_], [file])
+    assert line.grade.value == grade

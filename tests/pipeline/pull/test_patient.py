@@ -1,0 +1,123 @@
+"""The right patient, or nothing: asked before anything else, and settled for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from fhir_bridge.case.case import Pin, PinState
+from fhir_bridge.case.events import Happened
+from fhir_bridge.pipeline.pull.patient import settle_patient
+
+from .fake_ehr import BASE, JANE, MRN, FakeEhr, _bundle, _outcome, patient, source_of
+
+OPEN = PinState.OPEN
+
+
+@pytest.fixture
+def ask(store, case, monkeypatch):
+    """Settles the patient with what a server answers by question: identifier, family, both."""
+    store.cases.pin(Pin(case.id, "st-anne", OPEN))
+
+    def asked(*people, by_number=None, **more):
+        ehr = FakeEhr(store, case.id, [])
+        answers = {"family": people, "identifier": people if by_number is None else by_number}
+
+        def search(self, type_, params, *, post=False):
+            assert (type_, post) == ("Patient", True), "names and numbers stay out of access logs"
+            self.asked.append(params[0][0])
+            found = _bundle(answers[params[0][0]])
+            return self._answer({**found, "total": len(found["entry"]), **more})
+
+        monkeypatch.setattr(FakeEhr, "search", search)
+        return settle_patient(source_of(store, case, ehr), ehr), ehr.asked
+
+    return asked
+
+
+def test_one_certain_candidate_is_accepted_and_pinned(ask, store, case):
+    pin, asked = ask(patient())
+    assert (pin.state, pin.patient_id) == (PinState.ACCEPTED, "p1")
+    assert asked == ["identifier"]
+    assert store.cases.pins(case.id) == [pin]
+    assert store.events.after(0, case_id=case.id)[-1].name is Happened.PATIENT_PINNED
+
+
+@pytest.mark.parametrize(
+    ("people", "reason"),
+    [
+        ([], "nobody"),
+        ([patient(), patient("p2")], "2 possible"),
+        ([patient(identifier=[])], "only in part"),
+        ([patient(active=False)], "only in part"),
+        ([patient(birthDate="1970-01-01", name=[{"family": "Roe"}])], "another name"),
+    ],
+)
+def test_whatever_is_not_certain_is_asked(ask, store, case, people, reason):
+    pin, _ = ask(*people)
+    assert (pin.state, pin.patient_id) == (PinState.ASKED, "")
+    assert reason in pin.reason
+    assert sorted(c.id for c in pin.candidates) == [p["id"] for p in people]
+    assert store.events.after(0, case_id=case.id)[-1].name is Happened.PATIENT_ASKED
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"total": 3},
+        {"link": [{"relation": "next", "url": f"{BASE}?more"}]},
+        {"entry": [{"resource": patient()}, {"fullUrl": "x"}]},
+        {"entry": [{"resource": patient()}, {"resource": {"resourceType": "Patient"}}]},
+        {
+            "entry": [
+                {"resource": patient()},
+                {"resource": _outcome("warning", "incomplete", "more")},
+            ]
+        },
+    ],
+    ids=["total", "next", "unreadable", "without id", "outcome"],
+)
+def test_a_list_that_may_be_cut_is_never_accepted(ask, more):
+    pin, _ = ask(patient(), **more)
+    assert pin.state is PinState.ASKED
+
+
+def test_without_an_answer_by_number_the_name_is_asked_and_a_person_decides(ask):
+    pin, asked = ask(patient(identifier=[]), by_number=())
+    assert asked == ["identifier", "family"]
+    assert (pin.state, [c.id for c in pin.candidates]) == (PinState.ASKED, ["p1"])
+
+
+def test_two_numbers_that_lead_to_two_patients_make_two_candidates(store, case, monkeypatch):
+    """The second number is asked although the first one found somebody who fits."""
+    from dataclasses import replace
+
+    from fhir_bridge.case.identity import Identifier
+
+    store.cases.pin(Pin(case.id, "st-anne", OPEN))
+    other = Identifier("urn:oid:2.16.756.5.32", "756.1")
+    who = replace(JANE, identifiers=(*JANE.identifiers, other))
+    ehr = FakeEhr(store, case.id, [])
+
+    def search(self, type_, params, *, post=False):
+        return self._answer(_bundle([patient("p1" if MRN in params[0][1] else "p2")]))
+
+    monkeypatch.setattr(FakeEhr, "search", search)
+    pin = settle_patient(source_of(store, replace(case, person=who), ehr), ehr)
+    assert [c.id for c in pin.candidates] == ["p1", "p2"]
+
+
+def test_a_server_that_refuses_a_question_is_asked_the_next_one(ask, monkeypatch, store, case):
+    ehr = FakeEhr(store, case.id, [], refused={"Patient"})
+    pin = settle_patient(source_of(store, case, ehr), ehr)
+    assert pin.state is PinState.ASKED
+    assert len(ehr.asked) == 2
+
+
+@pytest.mark.parametrize("state", [PinState.ACCEPTED, PinState.REFUSED])
+def test_what_is_settled_is_not_asked_again(store, case, state):
+    """Invariant refuse_sticky: a rule never overturns what a person said."""
+    settled = Pin(case.id, "st-anne", state, "p7", "nurse", "chosen by a person")
+    store.cases.pin(settled)
+    ehr = FakeEhr(store, case.id, [patient()])
+    assert settle_patient(source_of(store, case, ehr), ehr) == settled
+    assert ehr.asked == []
