@@ -11,24 +11,31 @@ from fhir_bridge.pipeline.assemble.titles import title
 from fhir_bridge.standards.fhir import json
 from fhir_bridge.standards.fhir.attachments import attachments, decode
 
-KINDS = ("DocumentReference", "DiagnosticReport", "ImagingStudy", "Observation", "Procedure")
+STUDY = "ImagingStudy"
+KINDS = ("DocumentReference", "DiagnosticReport", "Observation", "Procedure")
+
+Resources = Mapping[str, Mapping[str, Any]]
 
 
 def citable(document: bytes) -> tuple[Cited, ...]:
     """
-    The records of a case record that an opinion can rest on, in the record's order.
+    The records of a case record that an opinion can rest on, reports before studies.
 
     The hash is that of the content which stands behind an entry: its first attachment when the
-    record holds it, else the entry itself. Twins of one content then are one thing to cite.
+    record holds it, else the entry itself. Twins of one content then are one thing to cite. Where
+    a study and its report have the same title, as is usual, the title means the report.
     """
     entries = json.load_object(document)["entry"]
     resources = {entry["fullUrl"]: entry["resource"] for entry in entries}
-    return tuple(_citations(resources))
+    reports = [c for kind in KINDS for c in _citations(resources, kind)]
+    taken = {cited.title.casefold() for cited in reports}
+    studies = [c for c in _citations(resources, STUDY) if c.title.casefold() not in taken]
+    return (*reports, *studies)
 
 
-def _citations(resources: Mapping[str, Mapping[str, Any]]) -> Iterator[Cited]:
+def _citations(resources: Resources, kind: str) -> Iterator[Cited]:
     for url, resource in resources.items():
-        if resource["resourceType"] in KINDS:
+        if resource["resourceType"] == kind:
             version = str(resource.get("meta", {}).get("lastUpdated", ""))
             sha256 = _content(resource, resources)
             for name in dict.fromkeys(_names(resource)):
@@ -37,7 +44,7 @@ def _citations(resources: Mapping[str, Mapping[str, Any]]) -> Iterator[Cited]:
 
 def _names(resource: Mapping[str, Any]) -> Iterator[str]:
     """What people call a record: as the tables show it, and as its own content is titled."""
-    own = resource.get("description") if resource["resourceType"] == "ImagingStudy" else None
+    own = resource.get("description") if resource["resourceType"] == STUDY else None
     yield str(own or title(resource))
     for _, attachment in attachments(dict(resource)):
         if attachment.get("title"):
