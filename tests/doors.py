@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -170,6 +169,14 @@ def started_by(pid: int) -> list[int]:
     return [int(number) for number in text.split()]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process still runs; one that ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _expect(typed: Typed, code: int | None, words: tuple[object, ...]) -> Typed:
     said = f"{typed.out[-2000:]}\n{typed.err[-2000:]}"
     assert code is None or typed.code == code, f"{words}: exit {typed.code}\n{said}"
@@ -201,8 +208,3 @@ def _paper() -> io.TextIOWrapper:
 def _written(paper: io.TextIOWrapper) -> bytes:
     assert isinstance(paper.buffer, io.BytesIO)
     return paper.buffer.getvalue()
-
-
-def words_of(text: str) -> set[str]:
-    """The words of a text, to look for one of them as a whole."""
-    return set(re.findall(r"[\w.@/-]+", text))

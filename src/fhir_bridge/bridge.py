@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,8 +22,9 @@ from fhir_bridge.security.secrets import Seal
 from fhir_bridge.servers.dimse.scp import ScpSettings, StorageScp
 from fhir_bridge.settings import Settings
 from fhir_bridge.standards.fhir.person import person
+from fhir_bridge.steps import accounts
 from fhir_bridge.steps.assembling import Assembling
-from fhir_bridge.steps.hospitals import Hospitals
+from fhir_bridge.steps.hospitals import Hospitals, Issuers
 from fhir_bridge.steps.opinions import OpinionDesk
 from fhir_bridge.steps.pulling import Pulling, is_complete, lines
 from fhir_bridge.store.database import make_job_engine
@@ -83,7 +83,7 @@ class Bridge:
             keep=store.originals.keep,
             clock=clock.now,
             new_id=clock.new_id,
-            systems=_Issuers(store),
+            systems=Issuers(store.providers),
         )
         bridge: Bridge
         hospitals = Hospitals(
@@ -92,10 +92,7 @@ class Bridge:
             signer=keys,
             now=clock.now,
             new_id=clock.new_id,
-            limits=Limits(
-                total_seconds=settings.http_timeout_seconds,
-                file_bytes=settings.max_attachment_mb * MIB,
-            ),
+            limits=_limits(settings),
             aet=settings.dimse_aet,
             receiving=lambda: bridge.dimse_port,
         )
@@ -111,7 +108,15 @@ class Bridge:
             hospitals=hospitals,
             pulling=Pulling(store, hospitals, receiver.accept, clock.now),
             assembling=Assembling(store, clock.now),
-            desk=OpinionDesk(store, access, hospitals, engine, clock.now, settings.organisation),
+            desk=OpinionDesk(
+                store,
+                access,
+                hospitals,
+                engine,
+                clock.now,
+                settings.organisation,
+                alive=lambda: bridge.alive(),  # noqa: PLW0108 (the bridge is made by this call)
+            ),
             engine=engine,
         )
         engine.stand_in = bridge.stand_in
@@ -126,6 +131,11 @@ class Bridge:
         self._slot = take_slot(self._slots)
         steps = _Steps(self.assembling, self.desk)
         self.engine.start(self._slot.name, self.pulling, steps, serving=serving)
+
+    def alive(self) -> bool:
+        """Whether this worker's heartbeat is fresh enough to act on the world (self-fencing)."""
+        slot = self._slot
+        return slot is None or self.store.workers.still_mine(slot.name, at=clock.now())
 
     def stand_in(self) -> None:
         """Become a worker, unless this is one or a service runs on this store."""
@@ -179,33 +189,11 @@ class Bridge:
 
     def certificate(self, case_id: str) -> list[dict[str, Any]]:
         """Per source and type: what they said, what came, the grade."""
-        return [
-            {
-                "source": line.source,
-                "type": line.type,
-                "said": line.said,
-                "got": line.got,
-                "grade": line.grade.value,
-                "witnesses": list(line.witnesses),
-                "reason": line.reason,
-            }
-            for line in lines(self.store, case_id)
-        ]
+        return accounts.certificate(self.store, case_id)
 
     def deliveries(self, case_id: str) -> list[dict[str, Any]]:
         """Where each delivery of a case stands."""
-        return [
-            {
-                "version": delivery.version,
-                "destination": delivery.destination,
-                "state": delivery.state.value,
-                "read_back": delivery.read_back.value if delivery.read_back else "",
-                "location": delivery.location,
-                "attempts": delivery.attempts,
-                "reason": delivery.reason,
-            }
-            for delivery in self.store.opinions.deliveries(case_id)
-        ]
+        return accounts.deliveries(self.store, case_id)
 
     @property
     def dimse_port(self) -> int:
@@ -360,38 +348,11 @@ class _Steps:
         return self.desk.advance(delivery_id)
 
 
-class _Issuers(Mapping[str, str]):
-    """What sources write as IssuerOfPatientID -> the identifier system that it stands for."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def _all(self) -> Mapping[str, str]:
-        pairs = (provider.issuers.items() for provider in self._store.providers.all())
-        return {issuer: system for items in pairs for issuer, system in items}
-
-    def __getitem__(self, issuer: str) -> str:
-        return self._all()[issuer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        total_seconds=settings.http_timeout_seconds, file_bytes=settings.max_attachment_mb * MIB
+    )
 
 
 def _event(name: Happened, case_id: str, actor: Actor, **facts: str | int) -> Event:
     return Event(name, case_id, actor.name, clock.now(), facts)
-
-
-def free_port(preferred: int, host: str = "127.0.0.1") -> int:
-    """The preferred port, or the next free one."""
-    for port in (*range(preferred, min(preferred + 50, 65536)), 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise UsageError("no free port")

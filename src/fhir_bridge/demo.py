@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
 import urllib.request
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fhir_bridge import exits, tables
-from fhir_bridge.bridge import Bridge, free_port
+from fhir_bridge.bridge import Bridge
 from fhir_bridge.case.case import Auth, TreatingProvider
 from fhir_bridge.case.ids import bridge_id, slug
 from fhir_bridge.errors import BridgeError, PortTaken
@@ -207,3 +208,16 @@ def _images(bridge: Bridge, case_id: str) -> dict[str, int]:
     held = bridge.store.images.of_case(case_id)
     waiting = bridge.store.images.unassigned()
     return {"held": len(held), "received": len(held) + len(waiting)}
+
+
+def free_port(preferred: int, host: str = "127.0.0.1") -> int:
+    """The preferred port, or the next free one."""
+    for port in (*range(preferred, min(preferred + 50, 65536)), 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise PortTaken("no free port")

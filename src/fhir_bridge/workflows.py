@@ -87,7 +87,10 @@ class Slots(Protocol):
         """Slots whose lease has run out."""
 
     def bury(self, slot: str, *, at: datetime) -> bool:
-        """Remove a slot if it is still dead."""
+        """Remove a slot if it is still dead; True for the one that removed it."""
+
+    def count_takeover(self, slot: str) -> None:
+        """Note that this slot took a dead one's work."""
 
 
 @dataclass(slots=True)
@@ -391,7 +394,8 @@ class Engine:
         for slot in self._slots.dead(at=self._now()):
             if slot != self._slot:
                 DBOS._recover_pending_workflows([slot])  # noqa: SLF001 (see above)
-                self._slots.bury(slot, at=self._now())
+                if self._slots.bury(slot, at=self._now()):
+                    self._slots.count_takeover(self._slot)
 
     def client(self) -> DBOSClient:
         """Starts work without being a worker; works beside a running one on the same database."""
@@ -409,9 +413,9 @@ class Engine:
         options = self._options("pull", CASES, pull_id(case_id, run))
         self.client().enqueue_in_transaction(connection, options, case_id, run, list(sources))
 
-    def deliver_in(self, connection: Any, delivery_id: str) -> None:
+    def deliver_in(self, connection: Any, delivery_id: str, again: str = "") -> None:
         """Enqueue a delivery on the caller's own transaction: the outbox."""
-        options = self._options("deliver", DELIVERIES, f"deliver:{delivery_id}")
+        options = self._options("deliver", DELIVERIES, deliver_id(delivery_id, again))
         self.client().enqueue_in_transaction(connection, options, delivery_id)
 
     def _options(self, workflow: str, queue: str, id_: str) -> EnqueueOptions:
@@ -449,6 +453,11 @@ class Engine:
 def pull_id(case_id: str, run: int) -> str:
     """The workflow of one run of a case's pull."""
     return f"pull:{case_id}:{run}"
+
+
+def deliver_id(delivery_id: str, again: str = "") -> str:
+    """The workflow that carries a delivery; `again` tells a later one from the first."""
+    return f"deliver:{delivery_id}:{again}" if again else f"deliver:{delivery_id}"
 
 
 def _nobody() -> None:

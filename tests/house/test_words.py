@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,9 @@ def _place(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
-def _trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in FILES:
-        yield _place(path), ast.parse(path.read_text())
+@cache
+def _trees() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple((_place(path), ast.parse(path.read_text())) for path in FILES)
 
 
 def _comments(path: Path) -> Iterator[tuple[int, str]]:

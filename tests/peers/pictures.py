@@ -23,7 +23,7 @@ AXE = HERE / "node" / "node_modules" / "axe-core" / "axe.min.js"
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # At these the accessibility rules are run: each scheme once, the narrowest and the middle layout.
 _JUDGED = {(380, "light"), (1024, "dark")}
-_TALLEST = 6000
+_TALLEST = 3000
 
 _EAGER = """async () => {
   await document.fonts.ready;
@@ -38,7 +38,7 @@ _CUT = """(wide) => {
   const root = document.documentElement;
   if (root.scrollWidth > root.clientWidth) cut.push(`the page is ${root.scrollWidth} wide`);
   for (const e of document.querySelectorAll("h1, h2, h3, p, td, th, li, button, a, .scroll")) {
-    if (!e.offsetParent || e.closest(".hidden, .clamp, .cut, details:not([open]), nav.tabs")) continue;
+    if (!e.offsetParent || e.closest(".hidden, .clamp, .cut, nav.tabs")) continue;
     if (e.matches(".scroll") && !wide) continue;
     if (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline")
       cut.push(`${e.tagName.toLowerCase()}.${e.className}: ${e.textContent.trim().slice(0, 40)}`);
@@ -72,8 +72,9 @@ def take(visit: Visit, name: str) -> None:
 
 
 def _shoot(visit: Visit, file: Path) -> None:
-    height = visit.page.evaluate("() => document.documentElement.scrollHeight")
-    width = visit.page.viewport_size["width"]
+    width, height = visit.page.evaluate(
+        "() => [document.documentElement.clientWidth, document.documentElement.scrollHeight]"
+    )
     clip: Any = {"x": 0, "y": 0, "width": width, "height": min(height, _TALLEST)}
     visit.page.screenshot(path=file, full_page=True, clip=clip)
 

@@ -6,16 +6,16 @@ import os
 import re
 import time
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pynetdicom import AE
 
 from . import pictures
-from .pictures import take
 from .peer import LOOPBACK, free_port
+from .pictures import take
 from .visit import (
     PULL_MS,
     TOKEN,
@@ -55,9 +55,9 @@ _FOLLOW = """() => {
 
 
 @contextmanager
-def _at_the_demo(folder: Path, browser: Browser, *faults: str, **how: Any) -> Iterator[
-    tuple[Visit, Shown]
-]:
+def _at_the_demo(
+    folder: Path, browser: Browser, *faults: str, **how: Any
+) -> Iterator[tuple[Visit, Shown]]:
     with demo(folder, *faults) as shown, visiting(browser, **how) as visit:
         visit.page.goto(shown.link)
         yield visit, shown
@@ -77,7 +77,7 @@ def _draft(page: Page) -> Locator:
 
 
 def _rises(numbers: list[float]) -> bool:
-    return all(a <= b for a, b in zip(numbers, numbers[1:], strict=False))
+    return all(before <= after for before, after in pairwise(numbers))
 
 
 def test_a_nurse_pulls_and_a_specialist_answers_with_everything_live(
@@ -144,6 +144,7 @@ def _answer(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("link", name="Finish and deliver").click()
     draft = _draft(page)
+    draft.wait_for()
     take(visit, "opinion-draft")
     text = draft.input_value()
     assert "two to three weeks" in text
@@ -170,13 +171,17 @@ def _look_into_the_chart(visit: Visit, shown: Shown) -> None:
 
 def _look_around(visit: Visit, shown: Shown) -> None:
     page = visit.page
-    for place, name in (("Unassigned", "unassigned-empty"), ("Sources", "sources"),
-                        ("Audit", "audit")):
+    for place, name in (
+        ("Unassigned", "unassigned-empty"),
+        ("Sources", "sources"),
+        ("Audit", "audit"),
+    ):
         _go(visit, place, place)
         take(visit, name)
     _go(visit, "Cases", "Cases")
     take(visit, "worklist-finished")
     page.get_by_role("link", name="New case").click()
+    page.get_by_role("heading", name="New case").wait_for()
     take(visit, "new-case")
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").wait_for()
@@ -185,6 +190,7 @@ def _look_around(visit: Visit, shown: Shown) -> None:
     page.goto(f"{shown.base}/cases/00000000-0000-4000-8000-000000000000")
     take(visit, "error")
     page.get_by_role("button", name="Log out").click()
+    page.get_by_role("heading", name="Log in").wait_for()
     take(visit, "login")
     visit.expect_error("status of 401")
     page.goto(shown.link)
@@ -262,6 +268,7 @@ def test_a_lost_page_is_said_in_words_and_a_refused_opinion_waits_for_a_person(
         assert page.get_by_text(re.compile(r"\d+ of 27 documents are missing\.")).count()
         take(visit, "case-short")
         release.click()
+        page.get_by_role("heading", name="Before the specialist reads it").wait_for()
         take(visit, "release")
         send = page.get_by_role("button", name="Release to the specialist")
         visit.expect_error("status of 4")

@@ -1,4 +1,4 @@
-"""A person before the console: the demo as a visitor starts it, a browser, and what it must not do."""
+"""A visitor: starts the demo as a person would, opens it in a browser, and notes what is wrong."""
 
 from __future__ import annotations
 
@@ -116,9 +116,7 @@ def open_case(folder: Path, hospital: RunningHospital) -> str:
     case = json.load_object((CASE / "case.json").read_bytes())
     with Bridge.open(Settings.load(data=folder / "bridge", log_level="ERROR")) as bridge:
         bridge.add_provider(provider)
-        return bridge.new_case(
-            LOCAL, patient, case["specialty"], case["question"], [provider.id]
-        )
+        return bridge.new_case(LOCAL, patient, case["specialty"], case["question"], [provider.id])
 
 
 def kill(pid: int) -> None:

@@ -237,9 +237,8 @@ class Seed:
         self.store.cases.step(case_id, source, step, error=error, at=NOW - timedelta(minutes=4))
 
     def image_slice(self, case_id: str, evidence: Evidence, *, ended: bool = True) -> None:
-        self.store.ledgers.put_slice(
-            Slice(case_id, GENERAL, IMAGES, ended=ended, evidence=evidence)
-        )
+        slice_ = Slice(case_id, GENERAL, IMAGES, ended=ended, evidence=evidence)
+        self.store.ledgers.turn(Page(slice_))
 
     def record(self, case_id: str, document: Mapping[str, Any] | None = None) -> CaseRecord:
         """A case record in which every row of the ledger has its end."""

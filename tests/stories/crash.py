@@ -28,6 +28,7 @@ from ..doors import Desk, command, free_port
 
 CASE, SOURCE = "c0ffee00-0000-4000-8000-000000000001", "general-hospital"
 PATIENCE_SECONDS = 60.0
+# All crash stories together, on both databases, cost about five minutes of processor time.
 # The engine gives a workflow up after five recoveries: a story kills it four times at most.
 KILLS_A_STORY = 4
 # What one killed process may have had in hand: four reads, or four files, beside each other; and

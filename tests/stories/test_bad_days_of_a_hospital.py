@@ -21,7 +21,6 @@ from fhir_bridge.bridge import Bridge
 from fhir_bridge.case.case import Auth, TreatingProvider
 from fhir_bridge.case.delivery import Delivery
 from fhir_bridge.case.ledger import LedgerRow
-from fhir_bridge import exits
 from fhir_bridge.security.access import LOCAL
 from fhir_bridge.service import serving
 from fhir_bridge.settings import Settings

@@ -144,7 +144,7 @@ def pulled(bridge: Bridge) -> Iterator[Pulled]:
             bridge.add_provider(TreatingProvider(id=name, name=name, fhir=base))
         patient = small.patient(small.words())
         case = bridge.new_case(LOCAL, patient, "oncology", "Is it so?", names)
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(32) as pool:
             list(pool.map(lambda name: _pull(bridge, case, name), names))
         bridge.assembling.assemble(case)
         slices = {(s.source, s.type): s for s in bridge.store.ledgers.slices(case)}

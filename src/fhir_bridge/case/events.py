@@ -30,6 +30,7 @@ class Happened(StrEnum):
     ASSIGNED = "assigned"
     OPINION_SIGNED = "opinion-signed"
     DELIVERY_MOVED = "delivery-moved"
+    DELIVERY_RESUMED = "delivery-resumed"
 
 
 @dataclass(frozen=True, slots=True)

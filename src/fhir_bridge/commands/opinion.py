@@ -13,7 +13,7 @@ from fhir_bridge.commands.opening import opened, working
 from fhir_bridge.commands.output import AsJson, print_json, say, table
 
 app = typer.Typer(
-    help="Opinions: finish, status.",
+    help="Opinions: finish, resend, status.",
     epilog="Example: fhir-bridge opinion status 6f2b7f0e",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -47,6 +47,29 @@ def finish(
         until = time.monotonic() + wait
         for workflow in bridge.desk.under_way(case):
             place.wait(workflow, until=until)
+        rows = bridge.deliveries(case)
+    _print(rows, as_json=as_json)
+    raise typer.Exit(exits.of_delivery(rows))
+
+
+@app.command(epilog="Example: fhir-bridge opinion resend 6f2b7f0e --provider general-hospital")
+def resend(
+    case: CaseId,
+    provider: Annotated[str, typer.Option(help="The treating provider.")],
+    as_json: AsJson = False,
+) -> None:
+    """
+    Take up a delivery again that was held or given up, once its cause is mended.
+
+    The chart is looked at before anything is sent: it never holds a second copy.
+    Exit codes as for `opinion finish`.
+    """
+    from fhir_bridge.case.ids import slug
+    from fhir_bridge.security.access import LOCAL
+
+    with working() as place:
+        bridge = place.bridge
+        place.wait(bridge.desk.resend(LOCAL, case, slug(provider)))
         rows = bridge.deliveries(case)
     _print(rows, as_json=as_json)
     raise typer.Exit(exits.of_delivery(rows))

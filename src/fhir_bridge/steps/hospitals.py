@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from fhir_bridge.clients.keep import Keep
 from fhir_bridge.clients.smart import Signer, Tokens
 from fhir_bridge.pipeline.pull.source import Archive
 from fhir_bridge.security.secrets import Seal
+from fhir_bridge.store.cases import Providers
 
 MOVE_SILENCE_SECONDS = 2.0
 
@@ -115,6 +116,26 @@ class Hospitals:
 def secret_purpose(provider_id: str) -> str:
     """What a provider's secret is sealed for; another provider's cannot be put in its place."""
     return f"provider/{provider_id}/secret"
+
+
+class Issuers(Mapping[str, str]):
+    """What sources write as IssuerOfPatientID -> the identifier system that it stands for."""
+
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+
+    def _all(self) -> Mapping[str, str]:
+        pairs = (provider.issuers.items() for provider in self._providers.all())
+        return {issuer: system for items in pairs for issuer, system in items}
+
+    def __getitem__(self, issuer: str) -> str:
+        return self._all()[issuer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fhir_bridge.case.ids import bridge_id
 from fhir_bridge.case.opinion import Opinion
 from fhir_bridge.clients.capability import Capability
 from fhir_bridge.clients.fhir import FhirClient
-from fhir_bridge.errors import BridgeError, WrongMoment
+from fhir_bridge.errors import BridgeError, UsageError, WrongMoment
 from fhir_bridge.pipeline.assemble import citable
 from fhir_bridge.pipeline.deliver.chart import Way
 from fhir_bridge.pipeline.deliver.document_reference import Signed, delivery_identifier
@@ -53,8 +53,8 @@ _MAY_SIGN = (CaseState.RELEASED, CaseState.OPINION_SIGNED, CaseState.DELIVERED)
 class Queue(Protocol):
     """Where outgoing work is put, and waited for."""
 
-    def deliver_in(self, connection: Any, delivery_id: str) -> None:
-        """Enqueue a delivery on the caller's transaction."""
+    def deliver_in(self, connection: Any, delivery_id: str, again: str = "") -> None:
+        """Enqueue a delivery on the caller's transaction; `again` tells a later try."""
 
     def result(self, workflow_id: str) -> Mapping[str, Any]:
         """Wait for its end."""
@@ -75,6 +75,7 @@ class OpinionDesk:
     queue: Queue
     now: Callable[[], datetime]
     organisation: str
+    alive: Callable[[], bool]
 
     def prepare(self, case_id: str, text: str) -> None:
         """Keep a prepared text for the specialist to edit."""
@@ -188,6 +189,28 @@ class OpinionDesk:
         newest = max((delivery.version for delivery in deliveries), default=0)
         return [f"deliver:{one.id}" for one in deliveries if one.version == newest]
 
+    def resend(self, actor: Actor, case_id: str, destination: str) -> str:
+        """
+        Take up the newest opinion's delivery to one hospital again; returns the workflow.
+
+        For a delivery that waits for a person, once its cause is mended, or whose work was given
+        up. Two clicks are one try. Raises UsageError when nothing was signed for that hospital.
+        """
+        self.access.open_case(actor, case_id, Purpose.OPINION)
+        found = [d for d in self.store.opinions.deliveries(case_id) if d.destination == destination]
+        if not found:
+            raise UsageError("no opinion was signed for this hospital")
+        delivery = found[0]
+        again = f"{self.store.opinions.moved_at(delivery.id):%Y%m%dT%H%M%S%f}"
+        facts: dict[str, str | int] = {"delivery": delivery.id, "to": destination}
+        self.store.opinions.resend(
+            delivery.id,
+            Event(Happened.DELIVERY_RESUMED, case_id, actor.name, self.now(), facts),
+            at=self.now(),
+            outbox=lambda connection, one: self.queue.deliver_in(connection, one.id, again),
+        )
+        return f"deliver:{delivery.id}:{again}"
+
     def wait(self, case_id: str) -> None:
         """Until every delivery of the newest opinion has ended or needs a person."""
         for workflow in self.under_way(case_id):
@@ -196,6 +219,9 @@ class OpinionDesk:
     def advance(self, delivery_id: str) -> Mapping[str, Any]:
         """One rung of a delivery, as the durable engine wants to know it."""
         delivery = self.store.opinions.get(delivery_id)
+        if not self.alive():
+            # A worker that was silent for half its lease may have been replaced: it sends nothing.
+            return {"done": False, "state": delivery.state.value, "wait": 1.0}
         provider = self.store.providers.get(delivery.destination)
         chart = self.hospitals.ehr(provider, delivery.case_id)
         if chart is None:

@@ -11,7 +11,7 @@ from fhir_bridge.case.case import Case, Pin, PinState
 from fhir_bridge.case.certificate import COMPLETE, Line, worst
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.imaging import Arrival, Instance
-from fhir_bridge.errors import BridgeError, PatientNotCertain, PatientNotFound
+from fhir_bridge.errors import BridgeError, PatientNotCertain, PatientNotFound, StoreError
 from fhir_bridge.pipeline.pull import attachments, pages, patient, references, studies
 from fhir_bridge.pipeline.pull.certify import certificate
 from fhir_bridge.pipeline.pull.source import TYPES, Ehr, Source
@@ -37,6 +37,8 @@ class Pulling:
             if pin.state is not PinState.ACCEPTED:
                 return self._asks(here, pin, run)
             types = self._begun(here, run)
+        except StoreError:
+            raise  # our own fault, not the hospital's: the step is taken again
         except BridgeError as error:
             return self._failed(here, error, run)
         self._note(here, "listing")

@@ -11,7 +11,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
@@ -140,6 +140,16 @@ def _fault(error: SQLAlchemyError) -> StoreError:
     if full or getattr(cause, "sqlstate", None) == "53100":
         return StorageFull(type(error).__name__)
     return StoreError(type(error).__name__)
+
+
+def lock(connection: Connection, name: str) -> None:
+    """
+    Let nobody else decide about this name until the transaction ends.
+
+    SQLite has one writer at a time anyway; on PostgreSQL two would not see each other's rows.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -17,7 +17,7 @@ from fhir_bridge.case.ledger import INSTANCE, LedgerRow, RecordKey, RecordState
 from fhir_bridge.case.original import Original
 from fhir_bridge.store import schema
 from fhir_bridge.store.cases import Cases, read_person
-from fhir_bridge.store.database import Database
+from fhir_bridge.store.database import Database, lock
 from fhir_bridge.store.events import append
 from fhir_bridge.store.ledgers import see
 from fhir_bridge.store.originals import BlobWriter, Originals, original_values
@@ -49,6 +49,7 @@ class Images:
         """
         table = schema.instance
         with self._database.write() as connection:
+            lock(connection, f"instance {instance.sop_uid}")
             twins = connection.execute(
                 select(table.c.source, table.c.dataset_sha256, table.c.case_id).where(
                     table.c.sop_uid == instance.sop_uid

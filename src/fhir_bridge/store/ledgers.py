@@ -295,27 +295,30 @@ def see(
 
     The first original stays; a record that failed at first gets the one that carries it at last.
     """
+    if not rows:
+        return
     table = schema.ledger
-    came = table.c.original != ""
-    for row, base in zip(rows, bases, strict=True):
-        values = {**_values(row), "case_id": case_id, "base": base}
-        statement = insert(connection, table).values(**values)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=_KEY,
-                set_={
-                    "sightings": table.c.sightings + 1,
-                    "attempts": table.c.attempts + row.attempts,
-                    "state": row.state.value,
-                    "error_code": row.error_code,
-                    "reason": row.reason,
-                    "rule": row.rule,
-                    "original": case((came, table.c.original), else_=row.original),
-                    "position": case((came, table.c.position), else_=row.position),
-                    "base": case((came, table.c.base), else_=base),
-                },
-            )
-        )
+    new = insert(connection, table)
+    came, again = table.c.original != "", new.excluded
+    statement = new.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={
+            "sightings": table.c.sightings + 1,
+            "attempts": table.c.attempts + again.attempts,
+            "state": again.state,
+            "error_code": again.error_code,
+            "reason": again.reason,
+            "rule": again.rule,
+            "original": case((came, table.c.original), else_=again.original),
+            "position": case((came, table.c.position), else_=again.position),
+            "base": case((came, table.c.base), else_=again.base),
+        },
+    )
+    values = [
+        {**_values(row), "case_id": case_id, "base": base}
+        for row, base in zip(rows, bases, strict=True)
+    ]
+    connection.execute(statement, values)
 
 
 def end(connection: Connection, case_id: str, ends: Mapping[RecordKey, End]) -> None:

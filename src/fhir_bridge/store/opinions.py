@@ -20,6 +20,8 @@ from fhir_bridge.store.database import Database, insert
 from fhir_bridge.store.events import append
 from fhir_bridge.store.originals import Originals
 
+_OVER = frozenset({DeliveryState.CONFIRMED, DeliveryState.OPENED, DeliveryState.MANUAL})
+
 Outbox = Callable[[Connection, Delivery], None]
 
 
@@ -150,6 +152,26 @@ class Opinions:
             if state is DeliveryState.CONFIRMED and _all_confirmed(connection, before):
                 move(connection, before.case_id, CaseState.DELIVERED)
             return _get(connection, delivery_id)
+
+    def resend(self, delivery_id: str, *events: Event, at: datetime, outbox: Outbox) -> None:
+        """
+        Take up a delivery again that waits for a person or whose work was given up.
+
+        What has begun is never begun anew: the steps look into the chart before anything leaves.
+        Raises WrongMoment for one that is confirmed or goes by paper.
+        """
+        with self._database.write() as connection:
+            before = _get(connection, delivery_id, lock=True)
+            if before.state in _OVER:
+                raise WrongMoment(f"the delivery is {before.state.value}")
+            values: dict[str, Any] = {"attempts": min(before.attempts, 1), "reason": ""}
+            if before.state is DeliveryState.HELD:
+                values |= {"state": DeliveryState.QUEUED.value, "moved_at": at}
+            connection.execute(
+                update(schema.delivery).where(schema.delivery.c.id == delivery_id).values(**values)
+            )
+            outbox(connection, before)
+            append(connection, *events)
 
 
 def _all_confirmed(connection: Connection, one: Delivery) -> bool:

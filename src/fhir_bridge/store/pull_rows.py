@@ -58,20 +58,19 @@ def put_attachments(
     connection: Connection, case_id: str, attachments: Sequence[HeldAttachment]
 ) -> None:
     """Note the attachments that records name; known ones stay as they are."""
-    for attachment in attachments:
-        connection.execute(
-            insert(connection, schema.attachment)
-            .values(
-                case_id=case_id,
-                source=attachment.parent.source,
-                parent_kind=attachment.parent.kind,
-                parent_id=attachment.parent.id,
-                parent_version=attachment.parent.version,
-                path=attachment.path,
-                **attachment_values(attachment),
-            )
-            .on_conflict_do_nothing()
-        )
+    rows = [
+        {
+            "case_id": case_id,
+            "source": attachment.parent.source,
+            "parent_kind": attachment.parent.kind,
+            "parent_id": attachment.parent.id,
+            "parent_version": attachment.parent.version,
+            "path": attachment.path,
+            **attachment_values(attachment),
+        }
+        for attachment in attachments
+    ]
+    _put_new(connection, schema.attachment, rows)
 
 
 def attachment_values(attachment: HeldAttachment) -> dict[str, Any]:
@@ -129,6 +128,6 @@ def put_targets(
     _put_new(connection, schema.target, rows)
 
 
-def _put_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, str | int]]) -> None:
+def _put_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)

@@ -88,7 +88,7 @@ lies = st.one_of(
 )
 
 
-@settings(quick, max_examples=80)
+@settings(quick, max_examples=60)
 @given(
     number=st.integers(0, 9),
     page=st.integers(1, 4),

@@ -13,6 +13,7 @@ from fhir_bridge.case.delivery import DeliveryState
 from fhir_bridge.case.identity import Identifier, Person
 from fhir_bridge.case.ids import bridge_id
 from fhir_bridge.case.ledger import RecordKey
+from fhir_bridge.errors import UsageError
 
 ORIGIN = {"Origin": "http://127.0.0.1:8400"}
 PAGES = (
@@ -287,3 +288,19 @@ def test_a_list_of_two_thousand_documents_stays_short_on_the_case_page(bridge: B
     page = bridge.client().get("/cases/case-1").text
     assert "All 2000 documents and reports" in page
     assert len(page) < 90_000
+
+
+def test_an_opinion_that_cannot_be_signed_comes_back_as_it_was_typed(
+    full: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise UsageError("line 3: the section is empty; expected its text")
+
+    full.seed.case("case-2")
+    full.seed.record("case-2")
+    full.seed.release("case-2")
+    monkeypatch.setattr(type(full.deeds), "finish_opinion", refuse)
+    page = post(full, "/cases/case-2/opinion", text="## Opinion\r\nmy <words>\r\n## More")
+    assert page.status_code == 422
+    assert "Not signed yet. Line 3: the section is empty; expected its text." in page.text
+    assert "## Opinion\nmy &lt;words&gt;\n## More</textarea>" in page.text

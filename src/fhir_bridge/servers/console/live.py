@@ -35,6 +35,7 @@ TOUCHES: Mapping[Happened, Sequence[str]] = {
     Happened.ASSIGNED: ("images", "head"),
     Happened.OPINION_SIGNED: ("head", "checklist", "opinion"),
     Happened.DELIVERY_MOVED: ("head", "checklist", "opinion"),
+    Happened.DELIVERY_RESUMED: ("head", "checklist", "opinion"),
 }
 
 

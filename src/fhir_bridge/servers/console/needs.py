@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from fhir_bridge import tables
-from fhir_bridge.case.case import SPECIALTIES, Case
+from fhir_bridge.case.case import SPECIALTIES, Case, CaseState
 from fhir_bridge.servers.console import papers
 from fhir_bridge.servers.console.chart import Chart, codes
 from fhir_bridge.servers.console.show import literal_day
@@ -42,18 +42,21 @@ def needs(store: Store, case: Case, chart: Chart | None) -> Sequence[Need]:
     here = [_here(resource) for resource in resources] + _sections(chart)
     here += [_Here(frozenset({f"modality:{m}"}), "") for m in _modalities(store, case.id)]
     rows = tables.rows("mappings", "completeness", f"{case.specialty}.csv")
-    today, begun = case.opened_at.date(), bool(resources)
-    return [_need(row, here, today=today, begun=begun) for row in rows]
+    # Nobody is asked for what may still arrive.
+    over = case.state not in (CaseState.OPEN, CaseState.COLLECTING)
+    today = case.opened_at.date()
+    return [_need(row, here, today=today, over=over) for row in rows]
 
 
-def _need(row: Mapping[str, str], here: Iterable[_Here], *, today: date, begun: bool) -> Need:
+def _need(row: Mapping[str, str], here: Iterable[_Here], *, today: date, over: bool) -> Need:
     wanted = set(row["accepted"].split())
     found = [record for record in here if wanted & record.tokens]
     item = row["item"][:1].upper() + row["item"][1:]
     if not found:
-        text = f"Not here. Ask: {row['who_to_ask']}." if begun else "Not here yet."
-        return Need(item, row["why"], Saying(State.NEEDS if begun else State.WAITING, text,
-                                             "Missing" if begun else ""))
+        if not over:
+            return Need(item, row["why"], Saying(State.WAITING, "Not here yet."))
+        text = f"Not here. Ask: {row['who_to_ask']}."
+        return Need(item, row["why"], Saying(State.NEEDS, text, "Missing"))
     newest = max(record.date for record in found)
     text = f"Newest of {literal_day(newest)}." if newest else "Here."
     limit = row["max_age_days"]

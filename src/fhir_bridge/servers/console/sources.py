@@ -16,6 +16,7 @@ from fhir_bridge.store.shelves import Store
 
 # Steps at which nothing is under way: before the first, and after the last.
 _OVER = ("", "done")
+_FILES_OF_A_HUNDRED = 25
 _ORDER = ("DocumentReference", "DiagnosticReport", "ImagingStudy", IMAGES)
 
 
@@ -37,7 +38,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a source is: items done of items known, and the same in words."""
+    """
+    How far a source is, and the same in words.
+
+    Files take the first quarter and images the rest, because images are listed last: with items
+    alone a bar would be full before the first image, and would have to run backwards.
+    """
 
     done: int
     total: int
@@ -47,6 +53,16 @@ class Progress:
     def percent(self) -> int:
         """Whole percent; 0 while nothing is known."""
         return 100 * self.done // self.total if self.total else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What a source at work has given: files settled of files, images held of images listed."""
+
+    files: int = 0
+    settled: int = 0
+    images: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +118,9 @@ def source_lines(
         own = sorted((p for p in parts if p.line.source == pin.source), key=_position)
         over = step in _OVER and all(part.ended for part in own)
         working = bool(own or step) and not over and not error
-        own = [_not_yet(part) for part in own] if working else own
         known = providers.get(pin.source)
+        arrived = _arrived(store, case.id, pin.source) if working else Arrived()
+        own = [_not_yet(part, arrived) for part in own] if working else own
         found.append(
             SourceLine(
                 id=pin.source,
@@ -113,7 +130,7 @@ def source_lines(
                 since=since,
                 error_code=error,
                 step=words.step(step),
-                progress=_progress(store, case.id, pin.source, own) if working else None,
+                progress=_progress(own, arrived, known) if working else None,
                 parts=tuple(own),
                 working=working,
             )
@@ -121,8 +138,11 @@ def source_lines(
     return found
 
 
-def _not_yet(part: Part) -> Part:
+def _not_yet(part: Part, arrived: Arrived) -> Part:
     """While a source is at work, the count that could confirm a part has not been asked for."""
+    if part.line.type == IMAGES and not part.ended:
+        text = f"{words.counted(arrived.held, IMAGES)} so far."
+        return replace(part, saying=Saying(State.WORKING, text))
     if part.line.grade is not Grade.UNKNOWN or not part.ended:
         return part
     text = f"{words.counted(part.line.got, part.line.type)} so far; counted again at the end."
@@ -152,19 +172,38 @@ def _saying(
     return Saying(State.WAITING, "Not started.")
 
 
-def _progress(store: Store, case_id: str, source: str, parts: Sequence[Part]) -> Progress:
-    files = store.ledgers.attachments(case_id, source)
-    waiting = len(store.ledgers.unsettled(case_id, source))
+def _arrived(store: Store, case_id: str, source: str) -> Arrived:
+    files = len(store.ledgers.attachments(case_id, source))
     listed = store.ledgers.claims(case_id, source)
     images = max((len(claims) for claims in listed.values()), default=0)
-    held = len(store.images.held(case_id, source))
-    records = Counter({part.line.type: part.line.got for part in parts})
-    said = []
-    if files:
-        said.append(f"{len(files) - waiting:,} of {len(files):,} files")
-    if images:
-        said.append(f"{min(held, images):,} of {images:,} images")
+    return Arrived(
+        files=files,
+        settled=files - len(store.ledgers.unsettled(case_id, source)),
+        images=images,
+        held=min(len(store.images.held(case_id, source)), images),
+    )
+
+
+def _progress(
+    parts: Sequence[Part], arrived: Arrived, provider: TreatingProvider | None
+) -> Progress:
+    here, said = arrived, []
+    if here.files:
+        said.append(f"{here.settled:,} of {here.files:,} files")
+    if here.images:
+        said.append(f"{here.held:,} of {here.images:,} images")
     if not said:
+        records = Counter({part.line.type: part.line.got for part in parts})
         said = [words.counted(number, kind) + " so far" for kind, number in records.items()]
-    done = len(files) - waiting + min(held, images)
-    return Progress(done, len(files) + images, ", ".join(said) or "Logging in")
+    has_images = provider is not None and bool(provider.dimse or provider.dicomweb)
+    for_files = _share_of_files(here, images_follow=has_images)
+    done = for_files * here.settled // here.files if here.files else 0
+    done += (100 - for_files) * here.held // here.images if here.images else 0
+    total = 100 if here.files + here.images else 0
+    return Progress(done, total, ", ".join(said) or "Logging in")
+
+
+def _share_of_files(here: Arrived, *, images_follow: bool) -> int:
+    if not here.files and here.images:
+        return 0
+    return _FILES_OF_A_HUNDRED if images_follow or here.images else 100

@@ -314,6 +314,7 @@ HAPPENED: Mapping[Happened, str] = {
     Happened.ASSIGNED: "Images assigned to a case",
     Happened.OPINION_SIGNED: "Opinion signed",
     Happened.DELIVERY_MOVED: "Delivery moved on",
+    Happened.DELIVERY_RESUMED: "Delivery taken up again",
 }
 
 MATCH: Mapping[Match, Saying] = {
