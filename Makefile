@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check unit lock clean
+.PHONY: help setup demo test check picture lock clean
 
 include tests/peers/peers.mk
 
@@ -40,6 +40,9 @@ check: setup  ## formatting, lint, types, floors
 test: setup  ## every check and every test; uses the peers that are there and names those that are missing
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+picture: setup  ## make docs/console.png anew: Chromium walks the demo (needs make peers)
+	@FHIR_BRIDGE_PICTURE=1 $(BIN)/python -m pytest -q tests/peers/test_a_nurse_walks_the_demo.py
 
 lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
