@@ -41,6 +41,7 @@ CASES, SOURCES, DELIVERIES = "fb-cases", "fb-sources", "fb-deliveries"
 MAX_RECOVERY_ATTEMPTS = 5
 MAX_STEPS = 1_500
 MAX_RUNGS = 500
+LONGEST_REST = 900.0
 POLL_SECONDS = 0.2
 UNFINISHED = ("PENDING", "ENQUEUED", "DELAYED")
 
@@ -220,32 +221,37 @@ def pull_source(case_id: str, source: str, run: int) -> dict[str, Any]:
     if not begun["ready"]:
         return {"source": source, "state": begun["state"], "error": begun["error"]}
     left = MAX_STEPS
-    for type_ in begun["types"]:
-        while _step("turn", rooms.turn, case_id, source, type_):
+    stretches: list[tuple[str, Callable[..., Any], list[Any]]] = [
+        *(("turn", rooms.turn, [type_]) for type_ in begun["types"]),
+        ("fill", rooms.fill, []),
+        ("image", rooms.image, [run]),
+    ]
+    for name, work, more in stretches:
+        while _step(name, work, case_id, source, *more):
             left -= 1
             if left <= 0:
                 return {"source": source, "state": "more"}
-    while _step("fill", rooms.fill, case_id, source):
-        left -= 1
-        if left <= 0:
-            return {"source": source, "state": "more"}
-    while _step("image", rooms.image, case_id, source, run):
-        left -= 1
-        if left <= 0:
-            return {"source": source, "state": "more"}
     grade = _step("close", rooms.close, case_id, source)
     return {"source": source, "state": "done", "grade": grade}
 
 
 @DBOS.workflow(name="deliver", max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)
 def deliver(delivery_id: str) -> dict[str, Any]:
-    """One opinion version to one chart, rung by rung, until confirmed or a person is needed."""
+    """
+    One opinion version to one chart, rung by rung, until confirmed or a person is needed.
+
+    Rests grow while a rung does not move: a chart that is away for days is asked a few hundred
+    times, not all night every two seconds.
+    """
+    state, stuck = "", 0
     for _ in range(MAX_RUNGS):
         rung = _step("advance", _rooms[0].case.advance, delivery_id)
         if rung["done"]:
             return {"delivery": delivery_id, "state": rung["state"]}
+        stuck = stuck + 1 if rung["state"] == state else 0
+        state = rung["state"]
         if rung["wait"]:
-            _rest(rung["wait"])
+            _rest(min(rung["wait"] * 2.0 ** min(stuck, 16), max(LONGEST_REST, rung["wait"])))
     return {"delivery": delivery_id, "state": "waiting"}
 
 
