@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,16 +13,19 @@ from fhir_bridge.case.case import Case, PinState
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.imaging import Instance
 from fhir_bridge.case.ledger import INSTANCE, LedgerRow, RecordKey, RecordState, imbalance
-from fhir_bridge.case.record import CaseRecord, End, Normalized
+from fhir_bridge.case.record import CaseRecord, End, Normalized, Sighted
 from fhir_bridge.errors import BridgeError, NotReady
 from fhir_bridge.pipeline.assemble import assemble
 from fhir_bridge.pipeline.normalize import normalize
 from fhir_bridge.standards.dicom.header import Facts, read_facts
 from fhir_bridge.standards.dicom.imaging_study import imaging_study
+from fhir_bridge.standards.fhir.lenient import objects
+from fhir_bridge.standards.fhir.references import classify
 from fhir_bridge.steps.pulling import is_complete, lines
 from fhir_bridge.store.records import StoredRecord
 from fhir_bridge.store.shelves import Store
 
+DOCUMENT = "DocumentReference"
 RULE = "complete by the hospitals' own counts"
 Study = tuple[dict[str, Any], tuple[RecordKey, ...]]
 
@@ -69,13 +72,27 @@ class Assembling:
         return self.store.records.add(record, ends, normalized.unresolved, fact, at=self.now())
 
     def _normalized(self, case: Case) -> Normalized:
+        sighted = self.store.ledgers.sighted(case.id)
         return normalize(
             case,
-            self.store.ledgers.sighted(case.id),
+            sighted,
             self.store.ledgers.attachments(case.id),
             self._studies(case),
             accepted(self.store, case.id),
+            own=self._own(case.id, sighted),
         )
+
+    def _own(self, case_id: str, sighted: Sequence[Sighted]) -> Collection[tuple[str, str, str]]:
+        """The documents among these that are opinions which we filed there ourselves."""
+        deliveries = self.store.opinions.deliveries(case_id)
+        numbers = {delivery.identifier for delivery in deliveries}
+        places = {(d.destination, classify(d.location).id) for d in deliveries if d.location}
+        return {
+            (one.key.source, one.key.kind, one.key.id)
+            for one in sighted
+            if one.key.kind == DOCUMENT
+            and ((one.key.source, one.key.id) in places or numbers & set(_numbers(one.resource)))
+        }
 
     def _record(self, case: Case, normalized: Normalized, released: str) -> CaseRecord:
         def assembled(version: int) -> CaseRecord:
@@ -126,6 +143,13 @@ class Assembling:
 
     def _event(self, name: Happened, case_id: str, **facts: str | int) -> Event:
         return Event(name, case_id, "bridge", self.now(), facts)
+
+
+def _numbers(document: Mapping[str, Any]) -> Iterator[str]:
+    """The identifiers of a DocumentReference."""
+    for found in (document.get("masterIdentifier"), *objects(document.get("identifier"))):
+        if isinstance(found, Mapping) and isinstance(found.get("value"), str):
+            yield found["value"]
 
 
 def accepted(store: Store, case_id: str) -> Mapping[str, str]:

@@ -110,7 +110,7 @@ class OpinionDesk:
             raise WrongMoment("the case record is not released to the specialist yet")
         signed = self.store.opinions.of_case(case_id)
         version = signed[0].opinion.version if signed else 0
-        if signed and self._parsed(case, text, kind, version) == signed[0].opinion:
+        if signed and _same(self._parsed(case, text, kind, version), signed[0].opinion):
             return signed[0].opinion.id
         opinion = self._parsed(case, text, kind, version + 1)
         self._sign(actor, case, opinion)
@@ -269,6 +269,11 @@ class OpinionDesk:
             organisation=self.organisation,
             replaces=former[0] if former else None,
         )
+
+
+def _same(one: Opinion, signed: Opinion) -> bool:
+    """The same words on the same evidence are one opinion, whichever version of the record."""
+    return replace(one, record_sha256=signed.record_sha256) == signed
 
 
 def _declared(capability: Capability) -> Capability:

@@ -37,7 +37,7 @@ def stand(evidence: Evidence, ends: Ends) -> Standing:
                 target=str(current.key),
             )
             continue
-        end = _left_out(sighted)
+        end = _ours(evidence, key) or _left_out(sighted)
         if end is None:
             found = walk(sighted.resource)
             reason = objection(evidence, sighted, found)
@@ -47,6 +47,13 @@ def stand(evidence: Evidence, ends: Ends) -> Standing:
             end = End(RecordState.QUARANTINED, "same-patient", reason)
         ends[key] = end
     return standing
+
+
+def _ours(evidence: Evidence, key: RecordKey) -> End | None:
+    """An opinion that came back from the chart is no evidence for the next one."""
+    if name_of(key) not in evidence.own:
+        return None
+    return End(RecordState.EXCLUDED, "own-opinion", "is the opinion that the bridge filed there")
 
 
 def _left_out(sighted: Sighted) -> End | None:

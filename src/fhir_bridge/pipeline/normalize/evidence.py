@@ -23,13 +23,14 @@ class Evidence:
     Everything sighted for a case, in an order that does not depend on its arrival.
 
     `records` has each key once, sorted. `bases` are the addresses under which a source is known,
-    `pins` the patient id there.
+    `pins` the patient id there, `own` the records that are the bridge's own opinions.
     """
 
     case: Case
     pins: Mapping[str, str]
     records: Mapping[RecordKey, Sighted]
     bases: Mapping[str, frozenset[str]]
+    own: frozenset[Name] = frozenset()
 
     @cached_property
     def types_of(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
@@ -57,7 +58,12 @@ class Evidence:
         return found
 
 
-def gather(case: Case, sighted: Iterable[Sighted], pins: Mapping[str, str]) -> Evidence:
+def gather(
+    case: Case,
+    sighted: Iterable[Sighted],
+    pins: Mapping[str, str],
+    own: Iterable[Name] = (),
+) -> Evidence:
     """The evidence of a case; of several sightings with one key the same one is always taken."""
     records: dict[RecordKey, Sighted] = {}
     bases: dict[str, set[str]] = {}
@@ -70,6 +76,7 @@ def gather(case: Case, sighted: Iterable[Sighted], pins: Mapping[str, str]) -> E
         pins=pins,
         records=dict(sorted(records.items())),
         bases={source: frozenset(found - {""}) for source, found in bases.items()},
+        own=frozenset(own),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fhir_bridge.pipeline.normalize.evidence import Evidence
+from fhir_bridge.pipeline.normalize.evidence import Evidence, name_of
 from fhir_bridge.pipeline.normalize.studies import Study
 from fhir_bridge.standards.fhir.moments import is_instant, sort_key
 
@@ -20,7 +20,8 @@ def newest(evidence: Evidence, studies: Iterable[Study]) -> str:
     `meta.lastUpdated` counts before anything else, being the only time that a server vouches for;
     without it the newest date of the records; without any the first instant of 1970.
     """
-    resources = [sighted.resource for sighted in evidence.records.values()]
+    records = evidence.records.items()
+    resources = [one.resource for key, one in records if name_of(key) not in evidence.own]
     stamped = [u for r in resources if is_instant(u := _updated(r))]
     if stamped:
         return max(stamped, key=sort_key)

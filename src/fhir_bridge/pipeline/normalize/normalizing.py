@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +45,17 @@ def normalize(
     attachments: Sequence[HeldAttachment],
     studies: Studies,
     pins: Mapping[str, str],
+    own: Collection[Name] = (),
 ) -> Normalized:
     """
     Make one coherent set of R4 resources of everything that was sighted for a case.
 
     `studies` are the ImagingStudies that the bridge built from DICOM with the keys of their
-    instances, `pins` the confirmed patient id at each source. The same evidence gives the same
+    instances, `pins` the confirmed patient id at each source, `own` the (source, type, id) of
+    opinions that we filed there ourselves. The same evidence gives the same
     answer in any order of arrival (TRUTH 6); every key that goes in ends exactly once (TRUTH 2).
     """
-    evidence, held, ends = gather(case, sighted, pins), by_parent(attachments), Ends()
+    evidence, held, ends = gather(case, sighted, pins, own), by_parent(attachments), Ends()
     standing = stand(evidence, ends)
     conflicts = supersede(standing, ends)
     merged = merge_twins(standing, held, conflicts, ends)
