@@ -164,3 +164,12 @@ def test_a_receiver_beyond_loopback_names_who_may_push(senders):
 def test_without_a_database_address_it_is_sqlite_in_the_data_folder(tmp_path):
     assert Settings.load(data=tmp_path).database == f"sqlite:///{tmp_path}/bridge.sqlite"
     assert Settings.load(database_url=SecretStr("sqlite:///x")).database == "sqlite:///x"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad", "bridge.example", "ftp://bridge.example", "https://"]
+)
+def test_an_outer_address_that_no_browser_could_open_is_refused(monkeypatch, url):
+    monkeypatch.setenv("FHIR_BRIDGE_PUBLIC_URL", url)
+    with pytest.raises(ConfigurationError, match="FHIR_BRIDGE_PUBLIC_URL is written"):
+        Settings.load()

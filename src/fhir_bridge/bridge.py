@@ -21,6 +21,7 @@ from fhir_bridge.security.login import Door
 from fhir_bridge.security.secrets import Seal
 from fhir_bridge.servers.dimse.scp import ScpSettings, StorageScp
 from fhir_bridge.settings import Settings
+from fhir_bridge.standards.fhir.moments import sort_key
 from fhir_bridge.standards.fhir.person import person
 from fhir_bridge.steps import accounts
 from fhir_bridge.steps.assembling import Assembling
@@ -129,7 +130,7 @@ class Bridge:
         self.store.originals.sweep()
         self._listen(required=bool(serving))
         self._slot = take_slot(self._slots)
-        steps = _Steps(self.assembling, self.desk)
+        steps = _Steps(self.pulling, self.assembling, self.desk)
         self.engine.start(self._slot.name, self.pulling, steps, serving=serving)
 
     def alive(self) -> bool:
@@ -248,6 +249,10 @@ class Bridge:
         who = person(patient)
         if not (who.family and who.birth_date):
             raise UsageError("the patient needs a family name and a birth date")
+        if sort_key(who.birth_date)[0] < 0:
+            raise UsageError("the patient's birth date is written YYYY-MM-DD")
+        if not question.strip():
+            raise UsageError("a case needs the question that the specialist is asked")
         case = Case(
             id=case_id or clock.new_id(),
             patient=patient,
@@ -334,8 +339,9 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """workflows.CaseSteps of two rooms."""
+    """workflows.CaseSteps of three rooms."""
 
+    pulling: Pulling
     assembling: Assembling
     desk: OpinionDesk
 
@@ -346,6 +352,13 @@ class _Steps:
     def advance(self, delivery_id: str) -> Mapping[str, Any]:
         """Move a delivery one rung."""
         return self.desk.advance(delivery_id)
+
+    def stopped(self, case_id: str, source: str, error: str) -> None:
+        """Tell the nurse what stopped by our own fault."""
+        if source:
+            self.pulling.stopped(case_id, source, error)
+        else:
+            self.assembling.stopped(case_id, error)
 
 
 def _limits(settings: Settings) -> Limits:

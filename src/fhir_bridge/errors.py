@@ -93,10 +93,10 @@ class PortTaken(ConfigurationError):
 
 
 class UsageError(BridgeError):
-    """The caller asked for something that does not exist."""
+    """The caller asked for something that does not exist, or gave what cannot be used."""
 
     code = "FB-1101"
-    advice = "That is not known here. Check the name."
+    advice = "That is not known here, or cannot be used as it is. Check what was given."
     exit_code = 2
 
 

@@ -64,30 +64,29 @@ def set_up_logs(level: str) -> None:
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        only_allowed,
     ]
+    written: list[Any] = [only_allowed, structlog.processors.JSONRenderer()]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, *written],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-            foreign_pre_chain=[*shared[:-1], _without_traceback, only_allowed],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared, _without_text],
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def _without_traceback(
+def _without_text(
     _logger: Any, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    # A traceback of a library can quote the content it failed on; its type says enough.
+    # What a library writes, and its tracebacks, can quote the content it failed on: which library
+    # it was, and the type of the error, say enough.
+    event["event"] = "a library reports"
     error = event.pop("exc_info", None)
     if isinstance(error, tuple) and error[0] is not None:
         event["error"] = error[0].__name__

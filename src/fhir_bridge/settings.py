@@ -6,6 +6,7 @@ import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -107,9 +108,20 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"the file of FHIR_BRIDGE_CONFIG is no readable TOML ({type(error).__name__})"
             ) from None
+        settings._refuse_odd_public_url()
         settings._refuse_half_tls()
         settings._refuse_unsafe_binding()
         return settings
+
+    def _refuse_odd_public_url(self) -> None:
+        if not self.public_url:
+            return
+        try:
+            parts = urlsplit(self.public_url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError("FHIR_BRIDGE_PUBLIC_URL is written https://host")
 
     def _refuse_half_tls(self) -> None:
         files = {"CERTIFICATE": self.tls_certificate, "KEY": self.tls_key}

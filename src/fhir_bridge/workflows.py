@@ -74,6 +74,9 @@ class CaseSteps(Protocol):
     def advance(self, delivery_id: str) -> Mapping[str, Any]:
         """Move a delivery one rung: `{"done": bool, "wait": seconds}`."""
 
+    def stopped(self, case_id: str, source: str, error: str) -> None:
+        """Tell the nurse that a source (or, without one, the case) stopped by our own fault."""
+
 
 class Slots(Protocol):
     """Who is alive, by the database's rows."""
@@ -192,8 +195,17 @@ def pull(case_id: str, run: int, sources: list[str]) -> dict[str, Any]:
     ]
     version = 0
     if any(end["state"] == "done" for end in ends):
-        version = _step("assemble", _rooms[0].case.assemble, case_id)
+        try:
+            version = _step("assemble", _rooms[0].case.assemble, case_id)
+        except Exception as error:
+            # Nobody may wait for a record that will not come: said first, then raised.
+            _step("stopped", _rooms[0].case.stopped, case_id, "", _code(error))
+            raise
     return {"sources": ends, "version": version}
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, BridgeError) else BridgeError.code
 
 
 def _enqueue_source(case_id: str, source: str, run: int, part: int) -> WorkflowHandle[Any]:
@@ -215,7 +227,17 @@ def _finish_source(
 
 @DBOS.workflow(name="pull-source", max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)
 def pull_source(case_id: str, source: str, run: int) -> dict[str, Any]:
-    """One treating provider: connect, pages, what they refer to, images, the verdict."""
+    """One treating provider; a fault of our own ends it as failed, and the others go on."""
+    try:
+        return _pulled(case_id, source, run)
+    except Exception as error:  # noqa: BLE001 (whatever it was, the nurse must not wait for it)
+        code = _code(error)
+        _step("stopped", _rooms[0].case.stopped, case_id, source, code)
+        return {"source": source, "state": "failed", "error": code}
+
+
+def _pulled(case_id: str, source: str, run: int) -> dict[str, Any]:
+    """Connect, pages, what they refer to, images, the verdict."""
     rooms = _rooms[0].pull
     begun = _step("connect", rooms.connect, case_id, source, run)
     if not begun["ready"]:

@@ -46,7 +46,8 @@ def test_what_is_no_plain_web_address_is_refused(url):
     [
         "https://p.example.evil/fhir/x", "https://evil.example/fhir/x", "http://p.example/fhir/x",
         "https://p.example:444/fhir/x", "//evil.example/fhir", "https://p.example@evil/fhir",
-        "\\\\evil\\fhir", "https://evil/fhirevil/x", "https://10.0.0.7/other",
+        "\\\\evil\\fhir", "https://evil/fhirevil/x", "https://10.0.0.7/other", "http://[bad",
+        "http://\u2100.example/",
     ],
 )  # fmt: skip
 def test_a_link_elsewhere_is_not_contained(link):

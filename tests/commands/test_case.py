@@ -6,6 +6,8 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from fhir_bridge.standards.fhir import json
 
 from ..doors import Desk
@@ -15,6 +17,22 @@ from .conftest import Place
 
 def test_without_cases_the_list_says_how_to_open_one(desk: Desk) -> None:
     assert "fhir-bridge case new" in desk.type("case", "list").out
+    assert desk.type("case", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("birth", "question", "said"),
+    [("yesterday", "Is it?", "YYYY-MM-DD"), ("2025-02-30", "Is it?", "YYYY-MM-DD"),
+     ("1961-03-14", " ", "question")],
+)  # fmt: skip
+def test_a_case_that_nobody_could_work_on_is_not_opened(
+    desk: Desk, tmp_path: Path, birth: str, question: str, said: str
+) -> None:
+    desk.type("provider", "add", "G", "--fhir", "http://127.0.0.1:9")
+    patient = {"resourceType": "Patient", "name": [{"family": "Doe"}], "birthDate": birth}
+    (tmp_path / "patient.json").write_bytes(json.dumps(patient))
+    words = ("--patient", tmp_path / "patient.json", "--specialty", "oncology", "--provider", "g")
+    assert said in desk.type("case", "new", *words, "--question", question, code=2).err
     assert desk.type("case", "list", "--json").json == []
 
 

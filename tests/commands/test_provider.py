@@ -63,3 +63,13 @@ def test_a_hospital_that_is_not_there_fails_every_check_and_exits_6(desk: Desk) 
     checks = desk.type("provider", "test", "Gone", "--json", code=6).json
     assert len(checks) == 4
     assert not any(check["ok"] for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [(" ", "http://127.0.0.1:9"), ("G", "http://127.0.0.1:9/r4?x=1"), ("G", "http://h/r4#y"),
+     ("G", "http://[bad"), ("G", "htp://127.0.0.1:9")],
+)  # fmt: skip
+def test_a_slip_of_the_pen_is_no_hospital(desk: Desk, name: str, address: str) -> None:
+    desk.type("provider", "add", name, "--fhir", address, code=2)
+    assert desk.type("provider", "list", "--json").json == []

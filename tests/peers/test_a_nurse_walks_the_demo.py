@@ -92,6 +92,9 @@ def test_a_nurse_pulls_and_a_specialist_answers_with_everything_live(
         take(visit, "case-fresh")
         _pull_live(visit)
         take(visit, "case-complete")
+        picture = pictures.for_the_readme(visit)
+        if os.environ.get("FHIR_BRIDGE_PICTURE") == "1":
+            pictures.into_the_docs(picture)
         _read(visit)
         _answer(visit)
         _look_into_the_chart(visit, shown)
@@ -311,9 +314,6 @@ def test_a_dead_service_is_one_quiet_line_and_the_page_goes_on_when_it_returns(
         page.get_by_role("link", name="Pull records").click()
         page.get_by_role("button", name="Pull records").click()
         page.get_by_text(re.compile(r"[1-9]\d* of 94 images")).wait_for(timeout=PULL_MS)
-        picture = pictures.for_the_readme(visit)
-        if os.environ.get("FHIR_BRIDGE_PICTURE") == "1":
-            pictures.into_the_docs(picture)
         take(visit, "case-pulling")
         visit.expect_error("ERR_")
         kill(first)

@@ -70,7 +70,11 @@ class Deeds:
     done: list[tuple[Any, ...]] = field(default_factory=list)
 
     def new_case(
-        self, actor: Actor, patient: Mapping[str, object], specialty: str, question: str,
+        self,
+        actor: Actor,
+        patient: Mapping[str, object],
+        specialty: str,
+        question: str,
         providers: Sequence[str],
     ) -> str:
         self.done.append(("new", actor.name, patient, specialty, question, tuple(providers)))
@@ -127,21 +131,35 @@ class Seed:
 
     def providers(self) -> None:
         general = TreatingProvider(
-            GENERAL, "General Hospital", "https://ehr.general-hospital.example/R4",
-            Auth.PRIVATE_KEY_JWT, "second-opinion", dimse=DimseNode("GENHOSP", "127.0.0.1", 11113),
+            GENERAL,
+            "General Hospital",
+            "https://ehr.general-hospital.example/R4",
+            Auth.PRIVATE_KEY_JWT,
+            "second-opinion",
+            dimse=DimseNode("GENHOSP", "127.0.0.1", 11113),
         )
         anne = TreatingProvider(ANNE, "St. Anne Cancer Centre", "https://fhir.st-anne.example/r4")
         for provider in (general, anne):
             self.store.providers.add(provider, at=NOW)
 
     def case(
-        self, id_: str, *, patient: Mapping[str, Any] | None = None, specialty: str = "oncology",
-        question: str = "", providers: tuple[str, ...] = (GENERAL,), days_ago: int = 3,
+        self,
+        id_: str,
+        *,
+        patient: Mapping[str, Any] | None = None,
+        specialty: str = "oncology",
+        question: str = "",
+        providers: tuple[str, ...] = (GENERAL,),
+        days_ago: int = 3,
     ) -> Case:
         patient = patient or JANE
         case = Case(
-            id=id_, patient=patient, person=person(patient), specialty=specialty,
-            question=question or QUESTION, providers=providers,
+            id=id_,
+            patient=patient,
+            person=person(patient),
+            specialty=specialty,
+            question=question or QUESTION,
+            providers=providers,
             opened_at=NOW - timedelta(days=days_ago),
         )
         facts = {"specialty": specialty}
@@ -163,25 +181,46 @@ class Seed:
     ) -> Original:
         blob = self.store.originals.put(body)
         return Original(
-            id=f"{case_id}-{name}", source=source, how=How.GET, request="GET /",
-            sha256=blob.sha256, size=blob.size, received_at=NOW, case_id=case_id, status=200,
+            id=f"{case_id}-{name}",
+            source=source,
+            how=How.GET,
+            request="GET /",
+            sha256=blob.sha256,
+            size=blob.size,
+            received_at=NOW,
+            case_id=case_id,
+            status=200,
         )
 
     def records(
-        self, case_id: str, type_: str, resources: Sequence[Mapping[str, Any]], *,
-        source: str = GENERAL, evidence: Evidence | None = None, ended: bool = True,
+        self,
+        case_id: str,
+        type_: str,
+        resources: Sequence[Mapping[str, Any]],
+        *,
+        source: str = GENERAL,
+        evidence: Evidence | None = None,
+        ended: bool = True,
     ) -> None:
         """One page of a search that brought these resources."""
         body = json.dumps({"resourceType": "Bundle", "entry": [{"resource": r} for r in resources]})
         original = self.original(case_id, body, f"{source}-{type_}-{len(resources)}", source)
         self.store.originals.keep(original)
         rows = tuple(
-            LedgerRow(RecordKey(source, r["resourceType"], r["id"], "1"), original=original.id,
-                      position=str(n))
+            LedgerRow(
+                RecordKey(source, r["resourceType"], r["id"], "1"),
+                original=original.id,
+                position=str(n),
+            )
             for n, r in enumerate(resources)
         )
         slice_ = Slice(
-            case_id, source, type_, question=(("patient", "p1"),), pages=1, ended=ended,
+            case_id,
+            source,
+            type_,
+            question=(("patient", "p1"),),
+            pages=1,
+            ended=ended,
             evidence=evidence or Evidence(obtained=len(resources)),
         )
         facts = {"type": type_, "seen": len(rows)}
@@ -189,8 +228,15 @@ class Seed:
         self.store.ledgers.turn(Page(slice_, rows, ("https://x/R4",) * len(rows)), seen)
 
     def file(
-        self, case_id: str, parent: RecordKey, body: bytes | None, content_type: str, *,
-        failure: str = "", reason: str = "", path: str = "content[0].attachment",
+        self,
+        case_id: str,
+        parent: RecordKey,
+        body: bytes | None,
+        content_type: str,
+        *,
+        failure: str = "",
+        reason: str = "",
+        path: str = "content[0].attachment",
     ) -> str:
         """One attachment with its end; returns its hash."""
         key = RecordKey(parent.source, ATTACHMENT, f"{parent.id}/{path}")
@@ -203,8 +249,12 @@ class Seed:
             blob = self.store.originals.put(body)
             sha256, size = blob.sha256, blob.size
         held = replace(
-            named, sha256=sha256, size=size or 0, content_type=content_type if body else "",
-            failure=failure, reason=reason,
+            named,
+            sha256=sha256,
+            size=size or 0,
+            content_type=content_type if body else "",
+            failure=failure,
+            reason=reason,
         )
         self.store.ledgers.settle(
             case_id, held, Event(Happened.ATTACHMENT_STORED, case_id, "bridge", NOW)
@@ -212,8 +262,16 @@ class Seed:
         return sha256
 
     def images(
-        self, case_id: str | None, study: str, series: str, count: int, *, modality: str = "CT",
-        header: Person | None = None, claimed: int | None = None, marker: bytes = b"",
+        self,
+        case_id: str | None,
+        study: str,
+        series: str,
+        count: int,
+        *,
+        modality: str = "CT",
+        header: Person | None = None,
+        claimed: int | None = None,
+        marker: bytes = b"",
         sop_class: str = "1.2.840.10008.5.1.4.1.1.2",
     ) -> None:
         """Instances of one series, and optionally a longer list that the source gives."""
@@ -222,11 +280,20 @@ class Seed:
             original = self.original(None, f"{series}-{n}".encode() + marker, f"{series}-{n}")
             original = replace(original, id=f"{case_id}-{series}-{n}", case_id=case_id)
             instance = Instance(
-                source=GENERAL, study_uid=uid, series_uid=series_uid, sop_uid=f"2.25.3{series}{n}",
-                sop_class=sop_class, transfer_syntax="1.2.840.10008.1.2.1", sha256=original.sha256,
-                dataset_sha256=original.sha256, size=524_288, original=original.id,
-                modality=modality, header=header or Person(family="Doe", given="Jane"),
-                case_id=case_id, pushed=case_id is None,
+                source=GENERAL,
+                study_uid=uid,
+                series_uid=series_uid,
+                sop_uid=f"2.25.3{series}{n}",
+                sop_class=sop_class,
+                transfer_syntax="1.2.840.10008.1.2.1",
+                sha256=original.sha256,
+                dataset_sha256=original.sha256,
+                size=524_288,
+                original=original.id,
+                modality=modality,
+                header=header or Person(family="Doe", given="Jane"),
+                case_id=case_id,
+                pushed=case_id is None,
             )
             self.store.images.store_instance(original, instance, at=NOW)
         if case_id and claimed is not None:
@@ -244,9 +311,13 @@ class Seed:
         """A case record in which every row of the ledger has its end."""
         rows = self.store.ledgers.rows(case_id)
         ends = {
-            row.key: End(RecordState.KEPT, "normalize",
-                         entry=urn(bridge_id(row.key.source, row.key.kind, row.key.id)))
-            for row in rows if row.state is RecordState.PENDING
+            row.key: End(
+                RecordState.KEPT,
+                "normalize",
+                entry=urn(bridge_id(row.key.source, row.key.kind, row.key.id)),
+            )
+            for row in rows
+            if row.state is RecordState.PENDING
         }
         sighted = self.store.ledgers.sighted(case_id)
         made = document or chart([(s.key, s.resource) for s in sighted])
@@ -267,13 +338,18 @@ class Seed:
 
     def opinion(self, case_id: str, *destinations: str) -> Opinion:
         opinion = Opinion(
-            id=f"{case_id}-opinion", case_id=case_id, version=1,
+            id=f"{case_id}-opinion",
+            case_id=case_id,
+            version=1,
             title="Second opinion: liver metastases of a sigmoid carcinoma",
             author=Author("Dr. Imani Specimena", "Consultant hepatobiliary oncologist"),
             date="2026-11-24",
             sections=(
-                Section("Opinion", "1. The disease is **resectable** now.\n2. I advise against a "
-                        "right hepatectomy."),
+                Section(
+                    "Opinion",
+                    "1. The disease is **resectable** now.\n2. I advise against a "
+                    "right hepatectomy.",
+                ),
                 Section("Recommendations", "- Operate within three weeks.\n- Show the MR first."),
             ),
             cited=(Cited("urn:uuid:1", "MRI of the liver with gadoxetate"),),
@@ -286,7 +362,9 @@ class Seed:
             for to in destinations or (GENERAL,)
         ]
         self.store.opinions.sign(
-            signed, deliveries, Event(Happened.OPINION_SIGNED, case_id, "local", NOW),
+            signed,
+            deliveries,
+            Event(Happened.OPINION_SIGNED, case_id, "local", NOW),
             outbox=lambda connection, delivery: None,
         )
         return opinion
@@ -309,14 +387,26 @@ def counted(number: int, said: int | None = None) -> Evidence:
 
 def report(id_: str, title: str, date: str, **more: Any) -> dict[str, Any]:
     """A small DiagnosticReport."""
-    return {"resourceType": "DiagnosticReport", "id": id_, "status": "final",
-            "code": {"text": title}, "effectiveDateTime": date, **more}
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": id_,
+        "status": "final",
+        "code": {"text": title},
+        "effectiveDateTime": date,
+        **more,
+    }
 
 
 def document(id_: str, title: str, date: str, author: str = "", **more: Any) -> dict[str, Any]:
     """A small DocumentReference."""
-    found = {"resourceType": "DocumentReference", "id": id_, "status": "current",
-             "type": {"text": title}, "date": date, **more}
+    found = {
+        "resourceType": "DocumentReference",
+        "id": id_,
+        "status": "current",
+        "type": {"text": title},
+        "date": date,
+        **more,
+    }
     return {**found, "author": [{"display": author}]} if author else found
 
 
@@ -326,23 +416,38 @@ def chart(found: Sequence[tuple[RecordKey, Mapping[str, Any]]]) -> dict[str, Any
         {"fullUrl": urn(bridge_id(k.source, k.kind, k.id)), "resource": dict(r)} for k, r in found
     ]
     sections = [
-        {"title": "Question and what is new", "code": {"coding": [{"code": "42349-1"}]},
-         "text": {"div": "<div><p>Is surgery possible?</p><script>x()</script></div>"}},
-        {"title": "Pathology and molecular findings", "code": {"coding": [{"code": "11526-1"}]},
-         "text": {"div": "<div><p>Adenocarcinoma, pT3 N1b.</p></div>"},
-         "entry": [{"reference": e["fullUrl"]} for e in entries]},
-        {"title": "Imaging", "code": {"coding": [{"code": "18748-4"}]},
-         "text": {"div": "<div><p>See the images below.</p></div>"}},
+        {
+            "title": "Question and what is new",
+            "code": {"coding": [{"code": "42349-1"}]},
+            "text": {"div": "<div><p>Is surgery possible?</p><script>x()</script></div>"},
+        },
+        {
+            "title": "Pathology and molecular findings",
+            "code": {"coding": [{"code": "11526-1"}]},
+            "text": {"div": "<div><p>Adenocarcinoma, pT3 N1b.</p></div>"},
+            "entry": [{"reference": e["fullUrl"]} for e in entries],
+        },
+        {
+            "title": "Imaging",
+            "code": {"coding": [{"code": "18748-4"}]},
+            "text": {"div": "<div><p>See the images below.</p></div>"},
+        },
     ]
-    composition = {"resourceType": "Composition", "title": "Case record",
-                   "date": "2026-11-24T13:50:00+00:00", "section": sections}
+    composition = {
+        "resourceType": "Composition",
+        "title": "Case record",
+        "date": "2026-11-24T13:50:00+00:00",
+        "section": sections,
+    }
     first = {"fullUrl": "urn:uuid:00000000-0000-0000-0000-000000000001", "resource": composition}
     return {"resourceType": "Bundle", "type": "document", "entry": [first, *entries]}
 
 
 JANE: Mapping[str, Any] = {
-    "resourceType": "Patient", "name": [{"use": "official", "family": "Doe", "given": ["Jane"]}],
-    "birthDate": "1961-03-14", "gender": "female",
+    "resourceType": "Patient",
+    "name": [{"use": "official", "family": "Doe", "given": ["Jane"]}],
+    "birthDate": "1961-03-14",
+    "gender": "female",
     "identifier": [{"system": "https://general-hospital.example/mrn", "value": "4711"}],
 }
 QUESTION = (
@@ -373,6 +478,7 @@ class Bridge:
 
 def make_bridge(store: Store, **settings: Any) -> Bridge:
     """A bridge over a store, with the real application around it."""
+
     def now() -> datetime:
         return NOW
 
@@ -383,8 +489,11 @@ def make_bridge(store: Store, **settings: Any) -> Bridge:
     room = Room(store, access, door, deeds, deeds, preview, now)
     app = make_app(
         routers=[console.make_router(room), fhir.make_router(store, access, now=now)],
-        door=door, settings=loaded, jwks=lambda: {"keys": []},
-        ready=lambda: {"database": True}, error_page=console.error_page(room),
+        door=door,
+        settings=loaded,
+        jwks=lambda: {"keys": []},
+        ready=lambda: {"database": True},
+        error_page=console.error_page(room),
     )
     seed.providers()
     return Bridge(store, seed, deeds, door, room, app, loaded)
@@ -415,17 +524,33 @@ def full(bridge: Bridge) -> Bridge:
     seed = bridge.seed
     seed.case("case-1")
     seed.pinned("case-1")
-    seed.records("case-1", "DocumentReference", [
-        document("d1", "Referral", "2026-01-06", "Dr. Grace Fictitia"),
-        document("d2", "Operative note", "2026-02-06T10:00:00-05:00"),
-    ], evidence=counted(2))
-    seed.records("case-1", "DiagnosticReport", [
-        report("r1", "Surgical pathology", "2026-02-10", conclusion="Adenocarcinoma, pT3 N1b"),
-    ], evidence=counted(1, 3))
+    seed.records(
+        "case-1",
+        "DocumentReference",
+        [
+            document("d1", "Referral", "2026-01-06", "Dr. Grace Fictitia"),
+            document("d2", "Operative note", "2026-02-06T10:00:00-05:00"),
+        ],
+        evidence=counted(2),
+    )
+    seed.records(
+        "case-1",
+        "DiagnosticReport",
+        [
+            report("r1", "Surgical pathology", "2026-02-10", conclusion="Adenocarcinoma, pT3 N1b"),
+        ],
+        evidence=counted(1, 3),
+    )
     parent = RecordKey(GENERAL, "DocumentReference", "d1", "1")
     seed.file("case-1", parent, PDF, "application/pdf")
-    seed.file("case-1", replace(parent, id="d2"), None, "application/pdf", failure="FB-4002",
-              reason="the hospital does not hand over its content")
+    seed.file(
+        "case-1",
+        replace(parent, id="d2"),
+        None,
+        "application/pdf",
+        failure="FB-4002",
+        reason="the hospital does not hand over its content",
+    )
     seed.images("case-1", "1", "1", 3, claimed=4)
     seed.images("case-1", "1", "2", 1, marker=b"broken")
     seed.image_slice("case-1", counted(4))

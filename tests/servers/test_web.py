@@ -24,8 +24,16 @@ def leaves(route) -> list[Route]:
 
 def addresses(bridge: Bridge) -> list[tuple[str, str]]:
     """Every route with a value for each of its parameters."""
-    values = {"case_id": "case-1", "name": "head", "source": "general-hospital", "token": "x",
-              "ref": "x", "sha256": "0" * 64, "opinion_id": "x", "version": "1"}
+    values = {
+        "case_id": "case-1",
+        "name": "head",
+        "source": "general-hospital",
+        "token": "x",
+        "ref": "x",
+        "sha256": "0" * 64,
+        "opinion_id": "x",
+        "version": "1",
+    }
     found = []
     for route in bridge.app.routes:
         found += leaves(route)
@@ -118,8 +126,12 @@ def test_a_form_without_its_token_is_refused(full: Bridge) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [ORIGIN, {**ORIGIN, "Sec-Fetch-Site": "same-origin"},
-                {"Origin": "null", "Sec-Fetch-Site": "same-origin"}]
+    "headers",
+    [
+        ORIGIN,
+        {**ORIGIN, "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+    ],
 )
 def test_a_form_of_our_own_page_acts(full: Bridge, headers) -> None:
     browser = full.client()
@@ -134,12 +146,22 @@ def test_a_foreign_host_name_is_refused(full: Bridge) -> None:
     assert "DOE" not in answer.text
 
 
+@pytest.mark.parametrize("name", ["[bad", "]", "[::1"])
+def test_a_host_or_origin_that_cannot_be_read_is_refused_like_a_foreign_one(
+    full: Bridge, name: str
+) -> None:
+    browser = full.client()
+    assert browser.get("/", headers={"Host": name}).status_code == 421
+    answer = browser.post("/search", data={}, headers={"Origin": f"http://{name}"})
+    assert answer.status_code == 403
+
+
 def test_a_body_beyond_the_cap_is_refused_announced_or_not(full: Bridge) -> None:
     browser = full.client()
     big = b"x" * (5 * 1024 * 1024)
     headers = {**ORIGIN, "Content-Type": "application/x-www-form-urlencoded"}
     assert browser.post("/search", content=big, headers=headers).status_code == 413
-    chunks = (big[:1024 * 1024] for _ in range(5))
+    chunks = (big[: 1024 * 1024] for _ in range(5))
     assert browser.post("/search", content=chunks, headers=headers).status_code == 413
 
 
@@ -150,6 +172,7 @@ def test_a_body_beyond_the_cap_is_refused_announced_or_not(full: Bridge) -> None
         ("GET", "/fhir/Bundle/none", 404),
         ("DELETE", "/fhir/Bundle/case-1", 405),
         ("GET", "/fhir/Bundle/case-1/_history/one", 422),
+        ("GET", "/fhir/Bundle/case-1/_history/99999999999999999999", 422),
         ("GET", "/fhir/Bundle/case-1?_format=xml", 406),
         ("GET", "/fhir/Binary/00", 422),
     ],

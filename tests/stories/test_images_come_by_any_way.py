@@ -1,4 +1,4 @@
-"""Images: by the way that is left, never called complete when some stay away, and for every case."""
+"""Images: by the way that is left, never called complete when some stay away, for every case."""
 
 from __future__ import annotations
 

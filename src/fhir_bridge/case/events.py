@@ -26,6 +26,7 @@ class Happened(StrEnum):
     SOURCE_ENDED = "source-ended"
     SOURCE_FAILED = "source-failed"
     RECORD_ASSEMBLED = "record-assembled"
+    RECORD_FAILED = "record-failed"
     RECORD_RELEASED = "record-released"
     ASSIGNED = "assigned"
     OPINION_SIGNED = "opinion-signed"

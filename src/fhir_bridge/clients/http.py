@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 import httpcore2
 import httpx2
@@ -20,7 +20,7 @@ from fhir_bridge.clients.body import Cap, decoder
 from fhir_bridge.clients.flow import Flow
 from fhir_bridge.clients.keep import Keep
 from fhir_bridge.clients.network import Deadline, GuardedNetwork, addresses
-from fhir_bridge.clients.origins import DEFAULT_PORTS, Origin, is_public, origin_of
+from fhir_bridge.clients.origins import DEFAULT_PORTS, Origin, is_public, joined, origin_of
 from fhir_bridge.clients.patience import Patience, http_date
 from fhir_bridge.clients.verdict import refusal
 from fhir_bridge.errors import (
@@ -247,7 +247,7 @@ class Wire:
             # A login never travels to another origin by way of a redirect, not even to one that
             # may have it: the redirecting server chose the way, and presigned links refuse it.
             login_at &= {origin_of(ask.url)}
-            ask = replace(ask, url=urljoin(ask.url, target), previous=kept.original.id)
+            ask = replace(ask, url=joined(ask.url, target), previous=kept.original.id)
         raise ProviderRefused("too many redirects")
 
     def _logged_in(self, ask: Ask, login_at: frozenset[Origin]) -> tuple[Flow, Ask]:

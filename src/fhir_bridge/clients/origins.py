@@ -101,6 +101,14 @@ def is_public(address: str) -> bool:
     return ip is not None and ip.is_global and not ip.is_multicast
 
 
+def joined(base: str, url: str) -> str:
+    """A link found under `base`, absolute; raises ForeignAddress for one that cannot be read."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        raise ForeignAddress("an address cannot be read") from None
+
+
 def contained(url: str, base: str) -> str:
     """
     A link found in an endpoint's answer, as an absolute URL on that endpoint's origin.
@@ -109,7 +117,7 @@ def contained(url: str, base: str) -> str:
     is rebased when its path continues the base's path (seen in the field:
     http://hapi-fhir-server:8080). Raises ForeignAddress for every other origin.
     """
-    absolute = urljoin(f"{base}/", url)
+    absolute = joined(f"{base}/", url)
     if origin_of(absolute) == origin_of(base):
         return absolute
     if _is_behind(origin_of(absolute).host, origin_of(base).host):

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from fhir_bridge.case.original import Answer
 from fhir_bridge.clients.ask import Ask, basic
 from fhir_bridge.clients.capability import Capability
 from fhir_bridge.clients.http import Reply, Wire
+from fhir_bridge.clients.origins import joined
 from fhir_bridge.clients.patience import retry_after_seconds
 from fhir_bridge.errors import (
     BridgeError,
@@ -56,7 +57,7 @@ class Smart:
         """Read a smart-configuration; wrong types count as absent, relative URLs are resolved."""
         endpoint = document.get("token_endpoint")
         return cls(
-            urljoin(f"{base}/", endpoint) if isinstance(endpoint, str) and endpoint else "",
+            joined(f"{base}/", endpoint) if isinstance(endpoint, str) and endpoint else "",
             frozenset(_strings(document.get("capabilities"))),
             tuple(_strings(document.get("token_endpoint_auth_signing_alg_values_supported"))),
         )

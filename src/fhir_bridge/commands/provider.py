@@ -51,8 +51,8 @@ def add(
     from fhir_bridge.steps.hospitals import secret_purpose
     from fhir_bridge.store.cases import parse_node
 
-    if not (fhir or dimse or dicomweb):
-        raise UsageError("give at least one of --fhir, --dimse, --dicomweb")
+    if not (name.strip() and (fhir or dimse or dicomweb)):
+        raise UsageError("give a name and at least one of --fhir, --dimse, --dicomweb")
     _check_addresses(fhir, dicomweb, *(allow or ()))
     if auth is not Auth.NONE and not client_id:
         raise UsageError(f"--auth {auth.value} needs --client-id")
@@ -92,6 +92,8 @@ def _check_addresses(*urls: str) -> None:
     try:
         for url in filter(None, urls):
             origin_of(url)
+            if set(url) & set("?#"):
+                raise ForeignAddress
     except ForeignAddress:
         raise UsageError("an address is written https://host/path") from None
 

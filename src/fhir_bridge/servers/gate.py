@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -54,6 +54,14 @@ def csrf_token(session: str) -> str:
     return hashlib.sha256(f"csrf\x1f{session}".encode()).hexdigest()
 
 
+def _split(url: str) -> SplitResult:
+    """An address taken apart; of one that cannot be read nothing is left."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
 class Gate:
     """
     Refuses by raising, so that every refusal is answered in the words of the error pages.
@@ -80,8 +88,8 @@ class Gate:
 
     def _check_host(self, request: Request) -> None:
         # DNS rebinding: a page of somebody else may resolve its own name to our address.
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if name not in self._rules.hosts:
+        name = _split(f"//{request.headers.get('host', '')}").hostname
+        if (name or "") not in self._rules.hosts:
             raise HTTPException(421)
 
     def _capped(self, request: Request, receive: Receive) -> Receive:
@@ -139,7 +147,7 @@ class Gate:
         # Our Referrer-Policy makes browsers write the origin of our forms as `null` (Fetch 4.6).
         if origin is None or (origin == "null" and site is not None):
             return site == "same-origin" or (site is None and is_machine(request.url.path))
-        ours = urlsplit(origin).netloc == request.headers.get("host", "")
+        ours = _split(origin).netloc == request.headers.get("host", "")
         return ours and site in (None, "same-origin", "none")
 
     def _is_open(self, path: str) -> bool:

@@ -29,10 +29,13 @@ def _rows(paths: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for path, verbs in paths.items():
         for verb, route in verbs.items():
             tag = (route.get("tags") or ["console"])[0]
-            yield tag, (
-                f"<tr><td><code>{escape(verb.upper())}</code></td>"
-                f"<td><code>{escape(path)}</code></td>"
-                f"<td>{escape(route.get('summary', ''))}</td></tr>"
+            yield (
+                tag,
+                (
+                    f"<tr><td><code>{escape(verb.upper())}</code></td>"
+                    f"<td><code>{escape(path)}</code></td>"
+                    f"<td>{escape(route.get('summary', ''))}</td></tr>"
+                ),
             )
 
 

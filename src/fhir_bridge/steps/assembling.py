@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from fhir_bridge import tables
-from fhir_bridge.case.case import Case, PinState
+from fhir_bridge.case.case import Case, CaseState, PinState
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.imaging import Instance
 from fhir_bridge.case.ledger import INSTANCE, LedgerRow, RecordKey, RecordState, imbalance
@@ -51,6 +51,11 @@ class Assembling:
             fact = self._event(Happened.RECORD_RELEASED, case_id, version=made.version)
             self.store.records.release(made, fact, by="rule", reason=RULE)
         return made.version
+
+    def stopped(self, case_id: str, error: str) -> None:
+        """The record could not be made: the case is open again, and says why."""
+        fact = self._event(Happened.RECORD_FAILED, case_id, code=error)
+        self.store.cases.move(case_id, CaseState.OPEN, fact)
 
     def assemble_released(self, case_id: str, *, by: str, reason: str) -> StoredRecord:
         """A version that states who released it below *complete*, and why."""

@@ -11,7 +11,13 @@ from fhir_bridge.case.case import Case, Pin, PinState
 from fhir_bridge.case.certificate import COMPLETE, Line, worst
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.imaging import Arrival, Instance
-from fhir_bridge.errors import BridgeError, PatientNotCertain, PatientNotFound, StoreError
+from fhir_bridge.errors import (
+    BridgeError,
+    PatientNotCertain,
+    PatientNotFound,
+    StoreError,
+    by_code,
+)
 from fhir_bridge.pipeline.pull import attachments, pages, patient, references, studies
 from fhir_bridge.pipeline.pull.certify import certificate
 from fhir_bridge.pipeline.pull.source import TYPES, Ehr, Source
@@ -67,6 +73,14 @@ class Pulling:
         fact = here.event(Happened.SOURCE_FAILED, code=error.code)
         self._note(here, "failed", fact, error=error.code)
         return {"ready": False, "state": "failed", "error": error.code}
+
+    def stopped(self, case_id: str, source: str, error: str) -> None:
+        """A fault of our own: the nurse is told, and the certificate claims nothing."""
+        here = self._source(case_id, source)
+        run = int(here.case.facts.get("run", "1"))
+        for type_ in TYPES:
+            pages.leave_out(here, type_, run, refused=by_code(error).advice)
+        self._note(here, "failed", here.event(Happened.SOURCE_FAILED, code=error), error=error)
 
     def turn(self, case_id: str, source: str, type_: str) -> bool:
         """Turn one page of a slice."""

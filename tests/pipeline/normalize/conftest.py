@@ -16,6 +16,7 @@ from fhir_bridge.case.ledger import ATTACHMENT, INSTANCE, RecordKey
 from fhir_bridge.case.record import End, Entry, HeldAttachment, Normalized, Sighted
 from fhir_bridge.pipeline.normalize import normalize
 from fhir_bridge.standards.fhir.attachments import attachments, resolve, sniff
+from fhir_bridge.standards.fhir.lenient import text
 
 HOME = "general-hospital"
 BASES = {HOME: "http://127.0.0.1:4711/r4", "st-anne": "https://st-anne.example/fhir"}
@@ -57,7 +58,8 @@ class Chart:
         return key
 
     def _held(self, parent: RecordKey, path: str, attachment: dict[str, Any]) -> HeldAttachment:
-        url = attachment.get("url", "")
+        url = text(attachment.get("url"))
+        url = "" if url.startswith("#") else url
         body = self.bodies.get(url)
         address = resolve(url, self.bases[parent.source]) if url else ""
         return HeldAttachment(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from fhir_bridge.case.ledger import RecordState
 from fhir_bridge.pipeline.normalize.contents import MAX_EMBEDDED, ORIGINAL_URL
 
@@ -115,3 +117,14 @@ def test_a_binary_that_came_as_a_record_is_the_attachment_with_its_bytes(chart, 
     assert found.end(key).state is RecordState.MERGED_INTO
     assert found.end(lonely).state is RecordState.KEPT
     assert len(found.kinds("Binary")) == 2
+
+
+@pytest.mark.parametrize("address", [" ", "#nothing", 5, ["Binary/1"], {"a": 1}, True])
+def test_an_address_that_is_none_does_not_stay_and_does_not_keep_the_record_back(
+    chart, seen, address
+):
+    chart.document("d", content=[{"attachment": {"url": address, "title": "Letter"}}])
+    found = seen(chart)
+    attachment = found.resource("DocumentReference", "d")["content"][0]["attachment"]
+    assert "url" not in attachment
+    assert attachment["title"] == "Letter"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fhir_bridge.case.case import Pin, PinState
@@ -89,8 +91,6 @@ def test_without_an_answer_by_number_the_name_is_asked_and_a_person_decides(ask)
 
 def test_two_numbers_that_lead_to_two_patients_make_two_candidates(store, case, monkeypatch):
     """The second number is asked although the first one found somebody who fits."""
-    from dataclasses import replace
-
     from fhir_bridge.case.identity import Identifier
 
     store.cases.pin(Pin(case.id, "st-anne", OPEN))
@@ -116,8 +116,38 @@ def test_a_server_that_refuses_a_question_is_asked_the_next_one(ask, monkeypatch
 @pytest.mark.parametrize("state", [PinState.ACCEPTED, PinState.REFUSED])
 def test_what_is_settled_is_not_asked_again(store, case, state):
     """Invariant refuse_sticky: a rule never overturns what a person said."""
-    settled = Pin(case.id, "st-anne", state, "p7", "nurse", "chosen by a person")
+    seen = (replace(JANE, id="p7"),)
+    settled = Pin(case.id, "st-anne", state, "p7", "nurse", "chosen by a person", seen)
     store.cases.pin(settled)
     ehr = FakeEhr(store, case.id, [patient()])
     assert settle_patient(source_of(store, case, ehr), ehr) == settled
     assert ehr.asked == []
+
+
+@pytest.mark.parametrize(
+    ("there", "state", "reason"),
+    [
+        ([patient("p7", identifier=[])], PinState.ACCEPTED, "chosen by a person"),
+        ([patient("p7", birthDate="1970-01-01")], PinState.ASKED, "somebody else's"),
+        ([patient("p1")], PinState.ASKED, "no patient with the number"),
+    ],
+    ids=["ours", "somebody else's", "nobody's"],
+)
+def test_a_number_that_was_never_offered_is_looked_at_before_anything_is_fetched(
+    store, case, there, state, reason
+):
+    store.cases.pin(Pin(case.id, "st-anne", PinState.ACCEPTED, "p7", "nurse", "chosen by a person"))
+    ehr = FakeEhr(store, case.id, there)
+    pin = settle_patient(source_of(store, case, ehr), ehr)
+    assert (pin.state, ehr.asked) == (state, ["read Patient/p7"])
+    assert reason in pin.reason
+    assert store.cases.pins(case.id) == [pin]
+
+
+def test_somebody_else_behind_a_number_is_accepted_once_a_person_has_seen_who_it_is(store, case):
+    store.cases.pin(Pin(case.id, "st-anne", PinState.ACCEPTED, "p7", "nurse", "chosen by a person"))
+    ehr = FakeEhr(store, case.id, [patient("p7", birthDate="1970-01-01")])
+    asked = settle_patient(source_of(store, case, ehr), ehr)
+    chosen = replace(asked, state=PinState.ACCEPTED, patient_id="p7", decided_by="nurse")
+    store.cases.pin(chosen)
+    assert settle_patient(source_of(store, case, ehr), ehr) == chosen

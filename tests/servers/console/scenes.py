@@ -20,7 +20,9 @@ S = DeliveryState
 
 def name(family: str, given: str, birth_date: str, sex: str, number: str) -> dict[str, Any]:
     return {
-        "resourceType": "Patient", "birthDate": birth_date, "gender": sex,
+        "resourceType": "Patient",
+        "birthDate": birth_date,
+        "gender": sex,
         "name": [{"use": "official", "family": family, "given": [given]}],
         "identifier": [{"system": "https://general-hospital.example/mrn", "value": number}],
     }
@@ -50,8 +52,14 @@ def pulled(seed: Any, case_id: str, *, reports: int, said: int | None = None) ->
         if found[0] and path.exists():
             seed.file(case_id, parent, path.read_bytes(), found[1])
         else:
-            seed.file(case_id, parent, None, "application/pdf", failure="FB-4002",
-                      reason="the hospital lists this document and does not hand over its content")
+            seed.file(
+                case_id,
+                parent,
+                None,
+                "application/pdf",
+                failure="FB-4002",
+                reason="the hospital lists this document and does not hand over its content",
+            )
 
 
 def studies(seed: Any, case_id: str, *, share: float = 1.0) -> None:
@@ -60,8 +68,14 @@ def studies(seed: Any, case_id: str, *, share: float = 1.0) -> None:
         for series in study["series"]:
             total = series.get("slices", 1)
             held = max(1, int(total * share))
-            seed.images(case_id, study["study_uid"][5:], series["series_uid"][5:], min(held, 6),
-                        modality=series["modality"], claimed=min(total, 6))
+            seed.images(
+                case_id,
+                study["study_uid"][5:],
+                series["series_uid"][5:],
+                min(held, 6),
+                modality=series["modality"],
+                claimed=min(total, 6),
+            )
 
 
 def both(number: int) -> Evidence:
@@ -77,9 +91,14 @@ def everything(seed: Any) -> None:
     """Nine cases: one in each state, and the awkward ones."""
     patient = oncology("patient.json")
     question = oncology("case.json")["question"]
-    seed.case("fresh", patient=name("Abernathy-Cole", "Rosalind", "1974-09-02", "female",
-              "GH-0210044"), specialty="neurology", days_ago=0, providers=(GENERAL, ANNE),
-              question="Is natalizumab still the right choice after two relapses in one year?")
+    seed.case(
+        "fresh",
+        patient=name("Abernathy-Cole", "Rosalind", "1974-09-02", "female", "GH-0210044"),
+        specialty="neurology",
+        days_ago=0,
+        providers=(GENERAL, ANNE),
+        question="Is natalizumab still the right choice after two relapses in one year?",
+    )
     pulling(seed, patient, question)
     asking(seed)
     ready(seed, patient, question)
@@ -87,10 +106,26 @@ def everything(seed: Any) -> None:
     delivered(seed)
     refused(seed)
     awkward(seed)
-    seed.images(None, "77", "77", 5, modality="MR", header=Person(
-        identifiers=(), family="QUINTERO", given="MARISOL", birth_date="19670412", sex="F"))
-    seed.images(None, "78", "78", 2, modality="CT", header=Person(
-        identifiers=(), family="OKONKWO", given="DANIEL", birth_date="19550130", sex="M"))
+    seed.images(
+        None,
+        "77",
+        "77",
+        5,
+        modality="MR",
+        header=Person(
+            identifiers=(), family="QUINTERO", given="MARISOL", birth_date="19670412", sex="F"
+        ),
+    )
+    seed.images(
+        None,
+        "78",
+        "78",
+        2,
+        modality="CT",
+        header=Person(
+            identifiers=(), family="OKONKWO", given="DANIEL", birth_date="19550130", sex="M"
+        ),
+    )
 
 
 def pulling(seed: Any, patient: Mapping[str, Any], question: str) -> None:
@@ -105,14 +140,20 @@ def pulling(seed: Any, patient: Mapping[str, Any], question: str) -> None:
 
 def asking(seed: Any) -> None:
     system = "https://general-hospital.example/mrn"
-    seed.case("asking", patient=name("Okonkwo", "Daniel", "1955-01-30", "male", "GH-0117720"),
-              specialty="cardiology", days_ago=2,
-              question="Should the aortic valve be replaced by catheter or by open surgery?")
+    seed.case(
+        "asking",
+        patient=name("Okonkwo", "Daniel", "1955-01-30", "male", "GH-0117720"),
+        specialty="cardiology",
+        days_ago=2,
+        question="Should the aortic valve be replaced by catheter or by open surgery?",
+    )
     seed.asked(
-        "asking", GENERAL,
+        "asking",
+        GENERAL,
         Person((Identifier(system, "GH-0117720"),), "Okonkwo", "Daniel", "1955-01-30", "male", "a"),
-        Person((Identifier(system, "GH-0971101"),), "Okonkwo", "Danielle", "1955-01-03", "female",
-               "b"),
+        Person(
+            (Identifier(system, "GH-0971101"),), "Okonkwo", "Danielle", "1955-01-03", "female", "b"
+        ),
     )
 
 
@@ -134,9 +175,14 @@ def written(seed: Any, patient: Mapping[str, Any], question: str) -> None:
 
 
 def delivered(seed: Any) -> None:
-    seed.case("delivered", patient=name("Lindqvist", "Astrid", "1948-07-21", "female",
-              "GH-0330912"), specialty="gastroenterology", days_ago=9, providers=(GENERAL, ANNE),
-              question="Is a second biologic worth trying before colectomy?")
+    seed.case(
+        "delivered",
+        patient=name("Lindqvist", "Astrid", "1948-07-21", "female", "GH-0330912"),
+        specialty="gastroenterology",
+        days_ago=9,
+        providers=(GENERAL, ANNE),
+        question="Is a second biologic worth trying before colectomy?",
+    )
     pulled(seed, "delivered", reports=14)
     seed.record("delivered")
     seed.release("delivered")
@@ -147,9 +193,14 @@ def delivered(seed: Any) -> None:
 
 
 def refused(seed: Any) -> None:
-    seed.case("refused", patient=name("Haddad", "Youssef", "1983-11-05", "male", "GH-0401188"),
-              specialty="neurosurgery", days_ago=7, providers=(GENERAL, ANNE),
-              question="Can the cavernoma in the brainstem be reached without lasting deficit?")
+    seed.case(
+        "refused",
+        patient=name("Haddad", "Youssef", "1983-11-05", "male", "GH-0401188"),
+        specialty="neurosurgery",
+        days_ago=7,
+        providers=(GENERAL, ANNE),
+        question="Can the cavernoma in the brainstem be reached without lasting deficit?",
+    )
     pulled(seed, "refused", reports=4)
     seed.record("refused")
     seed.release("refused")
@@ -160,11 +211,29 @@ def refused(seed: Any) -> None:
 
 def awkward(seed: Any) -> None:
     """A name of sixty letters, right-to-left text, markup where a name should be."""
-    seed.case("long", patient=name(
-        "Wolfeschlegelsteinhausenbergerdorff-Quintanilla-Featherstone", "Maximiliana Theodora",
-        "1990-02-28", "other", "GH-0009999999999999"), days_ago=4)
-    seed.case("arabic", patient=name("الخوارزمي", "فاطمة", "1971-06-17", "female", "GH-0555123"),
-              specialty="neurology", days_ago=5,
-              question="هل يلزم إجراء جراحة، أم يكفي العلاج الدوائي؟")
-    seed.case("hostile", patient=name('<script>alert("x")</script>', "=cmd|' /C calc'!A0",
-              "1980-01-01", "female", "4711"), days_ago=1, question="<img src=x onerror=alert(1)>")
+    seed.case(
+        "long",
+        patient=name(
+            "Wolfeschlegelsteinhausenbergerdorff-Quintanilla-Featherstone",
+            "Maximiliana Theodora",
+            "1990-02-28",
+            "other",
+            "GH-0009999999999999",
+        ),
+        days_ago=4,
+    )
+    seed.case(
+        "arabic",
+        patient=name("الخوارزمي", "فاطمة", "1971-06-17", "female", "GH-0555123"),
+        specialty="neurology",
+        days_ago=5,
+        question="هل يلزم إجراء جراحة، أم يكفي العلاج الدوائي؟",
+    )
+    seed.case(
+        "hostile",
+        patient=name(
+            '<script>alert("x")</script>', "=cmd|' /C calc'!A0", "1980-01-01", "female", "4711"
+        ),
+        days_ago=1,
+        question="<img src=x onerror=alert(1)>",
+    )

@@ -27,8 +27,9 @@ def streamed(full: Bridge, monkeypatch) -> Callable[..., str]:
 
     def stream(path: str, **headers: str) -> str:
         room = replace(full.room, running=rounds(2))
-        app = web.make_app(routers=[console.make_router(room)], door=full.door,
-                           settings=full.settings, jwks=dict)
+        app = web.make_app(
+            routers=[console.make_router(room)], door=full.door, settings=full.settings, jwks=dict
+        )
         browser = TestClient(app, base_url="http://127.0.0.1:8400", follow_redirects=False)
         browser.get("/login", params={"t": full.door.link()})
         answer = browser.get(path, headers=headers)

@@ -17,12 +17,22 @@ from fhir_bridge.errors import UsageError
 
 ORIGIN = {"Origin": "http://127.0.0.1:8400"}
 PAGES = (
-    "/", "/cases/new", "/unassigned", "/sources", "/audit", "/cases/case-1",
-    "/cases/case-1/documents", "/cases/case-1/record", "/cases/case-1/opinion",
-    "/cases/case-1/certificate", "/cases/case-1/ledger", "/cases/case-1/release",
+    "/",
+    "/cases/new",
+    "/unassigned",
+    "/sources",
+    "/audit",
+    "/cases/case-1",
+    "/cases/case-1/documents",
+    "/cases/case-1/record",
+    "/cases/case-1/opinion",
+    "/cases/case-1/certificate",
+    "/cases/case-1/ledger",
+    "/cases/case-1/release",
     f"/cases/case-1/identity/{GENERAL}",
     f"/cases/case-1/documents/{bridge_id(GENERAL, 'DocumentReference', 'd1')}",
-    "/nothing", "/cases/none",
+    "/nothing",
+    "/cases/none",
 )
 
 
@@ -106,8 +116,9 @@ def test_a_document_is_shown_behind_glass_and_downloads_under_our_name(full: Bri
     assert shown.headers["content-type"] == "application/pdf"
     assert "frame-ancestors 'self'" in shown.headers["Content-Security-Policy"]
     saved = browser.get(source[1], params={"download": True})
-    assert re.fullmatch(r'attachment; filename="document-\w{12}\.pdf"',
-                        saved.headers["Content-Disposition"])
+    assert re.fullmatch(
+        r'attachment; filename="document-\w{12}\.pdf"', saved.headers["Content-Disposition"]
+    )
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/xml", "text/xml"])
@@ -190,8 +201,9 @@ def test_two_candidates_stand_side_by_side_and_the_choice_is_passed_on(bridge: B
 def test_an_incomplete_record_is_released_with_a_reason_only(bridge: Bridge) -> None:
     bridge.seed.case("case-1")
     bridge.seed.pinned("case-1")
-    bridge.seed.records("case-1", "DiagnosticReport", [report("r1", "CT", "2026-01-01")],
-                        evidence=counted(1, 2))
+    bridge.seed.records(
+        "case-1", "DiagnosticReport", [report("r1", "CT", "2026-01-01")], evidence=counted(1, 2)
+    )
     bridge.seed.record("case-1")
     refused = post(bridge, "/cases/case-1/release", reason=" ")
     assert refused.status_code == 422
@@ -202,8 +214,9 @@ def test_an_incomplete_record_is_released_with_a_reason_only(bridge: Bridge) -> 
 
 def test_a_complete_record_is_released_by_one_click(bridge: Bridge) -> None:
     bridge.seed.case("case-1")
-    bridge.seed.records("case-1", "DiagnosticReport", [report("r1", "CT", "2026-01-01")],
-                        evidence=counted(1))
+    bridge.seed.records(
+        "case-1", "DiagnosticReport", [report("r1", "CT", "2026-01-01")], evidence=counted(1)
+    )
     bridge.seed.record("case-1")
     assert 'action="/cases/case-1/release"' in bridge.client().get("/cases/case-1").text
     assert post(bridge, "/cases/case-1/release").status_code == 303
@@ -249,8 +262,9 @@ def test_the_ledger_is_filtered_and_exported_without_formulas(full: Bridge) -> N
 
 def test_an_unassigned_study_is_given_to_a_case_in_two_clicks(bridge: Bridge) -> None:
     bridge.seed.case("case-1")
-    bridge.seed.images(None, "9", "9", 2, header=Person(
-        family="DOE", given="JANE", birth_date="19610314", sex="F"))
+    bridge.seed.images(
+        None, "9", "9", 2, header=Person(family="DOE", given="JANE", birth_date="19610314", sex="F")
+    )
     page = bridge.client().get("/unassigned").text
     assert "DOE, JANE" in page
     assert "1961-03-14" in page
@@ -262,9 +276,17 @@ def test_an_unassigned_study_is_given_to_a_case_in_two_clicks(bridge: Bridge) ->
 
 
 def test_a_new_case_is_opened_from_fields_or_told_what_is_missing(bridge: Bridge) -> None:
-    fields = {"family": "Doe", "given": "Jane Ann", "birth_date": "1961-03-14", "sex": "female",
-              "number": "4711", "system": "https://gh.example/mrn", "specialty": "oncology",
-              "question": "Is surgery possible?", "provider": GENERAL}
+    fields = {
+        "family": "Doe",
+        "given": "Jane Ann",
+        "birth_date": "1961-03-14",
+        "sex": "female",
+        "number": "4711",
+        "system": "https://gh.example/mrn",
+        "specialty": "oncology",
+        "question": "Is surgery possible?",
+        "provider": GENERAL,
+    }
     missing = post(bridge, "/cases", **{**fields, "birth_date": ""})
     assert missing.status_code == 422
     assert 'value="Jane Ann"' in missing.text

@@ -23,18 +23,36 @@ from fhir_bridge.store.shelves import Store
 from .scenes import everything
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-         "--disable-component-update", "--disable-sync",
-         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 PAGES = {
-    "worklist": "/", "fresh": "/cases/fresh", "pulling": "/cases/pulling",
-    "identity": "/cases/asking/identity/general-hospital", "ready": "/cases/ready",
-    "release": "/cases/ready/release", "certificate": "/cases/ready/certificate",
-    "ledger": "/cases/ready/ledger", "documents": "/cases/ready/documents",
-    "record": "/cases/written/record", "opinion": "/cases/written/opinion",
-    "delivered": "/cases/delivered/opinion", "refused": "/cases/refused",
-    "long-name": "/cases/long", "right-to-left": "/cases/arabic", "hostile": "/cases/hostile",
-    "unassigned": "/unassigned", "sources": "/sources", "audit": "/audit", "new": "/cases/new",
+    "worklist": "/",
+    "fresh": "/cases/fresh",
+    "pulling": "/cases/pulling",
+    "identity": "/cases/asking/identity/general-hospital",
+    "ready": "/cases/ready",
+    "release": "/cases/ready/release",
+    "certificate": "/cases/ready/certificate",
+    "ledger": "/cases/ready/ledger",
+    "documents": "/cases/ready/documents",
+    "record": "/cases/written/record",
+    "opinion": "/cases/written/opinion",
+    "delivered": "/cases/delivered/opinion",
+    "refused": "/cases/refused",
+    "long-name": "/cases/long",
+    "right-to-left": "/cases/arabic",
+    "hostile": "/cases/hostile",
+    "unassigned": "/unassigned",
+    "sources": "/sources",
+    "audit": "/audit",
+    "new": "/cases/new",
     "interfaces": "/docs",
 }
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
@@ -114,8 +132,11 @@ def test_a_page_changes_by_itself_and_keeps_what_a_person_does(served, page) -> 
     summary = page.locator("article.source summary")
     summary.click()
     bridge.seed.pinned("alive")
-    bridge.seed.records("alive", "DocumentReference", [
-        {"resourceType": "DocumentReference", "id": "n1", "type": {"text": "A new letter"}}])
+    bridge.seed.records(
+        "alive",
+        "DocumentReference",
+        [{"resourceType": "DocumentReference", "id": "n1", "type": {"text": "A new letter"}}],
+    )
     page.get_by_role("link", name="A new letter").first.wait_for()
     assert page.locator("#q").input_value() == "half a na"
     assert page.locator("article.source details").get_attribute("open") is not None

@@ -26,9 +26,14 @@ def test_the_examples_in_the_docstrings_hold(module) -> None:
 @pytest.mark.parametrize(
     ("table", "members"),
     [
-        (words.RECORD, RecordState), (words.CASE, CaseState), (words.DELIVERY, DeliveryState),
-        (words.READ_BACK, ReadBack), (words.HAPPENED, Happened), (words.MATCH, Match),
-        (words.WORD, State), (live.TOUCHES, Happened),
+        (words.RECORD, RecordState),
+        (words.CASE, CaseState),
+        (words.DELIVERY, DeliveryState),
+        (words.READ_BACK, ReadBack),
+        (words.HAPPENED, Happened),
+        (words.MATCH, Match),
+        (words.WORD, State),
+        (live.TOUCHES, Happened),
     ],
 )
 def test_every_member_has_its_words(table, members) -> None:
@@ -53,26 +58,57 @@ def test_the_catalogue_knows_the_whole_tree() -> None:
 @pytest.mark.parametrize(
     ("kind", "evidence", "said"),
     [
-        ("DocumentReference", Evidence(obtained=29, counts=(Count("total", 31),)),
-         "2 of 31 documents are missing."),
-        ("DiagnosticReport", Evidence(obtained=1, counts=(Count("total", 2),)),
-         "1 of 2 reports is missing."),
-        ("DocumentReference", Evidence(obtained=31, counts=(Count("count", 31, after=True),)),
-         "Complete by the hospital's own count (31 of 31)."),
-        (IMAGES, Evidence(obtained=1180, counts=tuple(
-            Count(w, 1180, after=True, ids_agree=True) for w in ("QIDO", "C-FIND"))),
-         "Complete, checked twice (1,180 of 1,180)."),
-        ("DiagnosticReport", Evidence(obtained=20),
-         "All that was offered is here (20); the hospital does not say how much it has."),
-        ("DiagnosticReport", Evidence(refused="no scope"),
-         "Refused by the hospital: our access does not cover reports."),
-        ("ImagingStudy", Evidence(not_asked="this hospital does not offer imaging by FHIR"),
-         "Not asked: this hospital does not offer imaging by FHIR."),
+        (
+            "DocumentReference",
+            Evidence(obtained=29, counts=(Count("total", 31),)),
+            "2 of 31 documents are missing.",
+        ),
+        (
+            "DiagnosticReport",
+            Evidence(obtained=1, counts=(Count("total", 2),)),
+            "1 of 2 reports is missing.",
+        ),
+        (
+            "DocumentReference",
+            Evidence(obtained=31, counts=(Count("count", 31, after=True),)),
+            "Complete by the hospital's own count (31 of 31).",
+        ),
+        (
+            IMAGES,
+            Evidence(
+                obtained=1180,
+                counts=tuple(
+                    Count(w, 1180, after=True, ids_agree=True) for w in ("QIDO", "C-FIND")
+                ),
+            ),
+            "Complete, checked twice (1,180 of 1,180).",
+        ),
+        (
+            "DiagnosticReport",
+            Evidence(obtained=20),
+            "All that was offered is here (20); the hospital does not say how much it has.",
+        ),
+        (
+            "DiagnosticReport",
+            Evidence(refused="no scope"),
+            "Refused by the hospital: our access does not cover reports.",
+        ),
+        (
+            "ImagingStudy",
+            Evidence(not_asked="this hospital does not offer imaging by FHIR"),
+            "Not asked: this hospital does not offer imaging by FHIR.",
+        ),
         (IMAGES, Evidence(obtained=5, missing=1), "1 image is listed and not here."),
-        ("DocumentReference", Evidence(obtained=5, broken="FB-2010"),
-         "The hospital's list of documents broke off; more may exist."),
-        ("DocumentReference", Evidence(obtained=5, warnings=1),
-         "The hospital says that more documents may exist."),
+        (
+            "DocumentReference",
+            Evidence(obtained=5, broken="FB-2010"),
+            "The hospital's list of documents broke off; more may exist.",
+        ),
+        (
+            "DocumentReference",
+            Evidence(obtained=5, warnings=1),
+            "The hospital says that more documents may exist.",
+        ),
     ],
 )
 def test_a_certificate_line_reads_as_a_sentence(kind: str, evidence: Evidence, said: str) -> None:

@@ -57,6 +57,11 @@ def test_a_relative_address_hangs_on_the_base_of_its_own_resource():
     assert resolve("urn:uuid:1", "https://h/api/r4") == "urn:uuid:1"
 
 
+@pytest.mark.parametrize("address", ["http://[bad", "http://\u2100.example/x"])
+def test_an_address_that_nobody_can_read_stays_what_it_is(address):
+    assert resolve(address, "https://h/api/r4") == address
+
+
 def test_an_address_in_a_record_has_neither_server_nor_query():
     assert without_server("https://h/r4/Binary/7?sig=s", "https://h/r4") == "Binary/7"
     assert without_server("https://cdn/f.pdf?sig=s", "https://h/r4") == "https://cdn/f.pdf"

@@ -80,3 +80,11 @@ def test_a_reference_that_the_record_lists_may_lead_out():
     bundle = copy.deepcopy(GOOD)
     bundle["entry"][1]["resource"]["managingOrganization"] = {"reference": "Organization/1"}
     assert problems(bundle, {(B, "managingOrganization")}) == []
+
+
+@pytest.mark.parametrize("url", [["Binary/1"], {"a": 1}, 5, True])
+def test_an_attachment_whose_address_is_no_text_leads_out(url):
+    def change(bundle, composition, entry):
+        entry["resource"]["photo"] = [{"url": url}]
+
+    assert broken(change) == ["photo[0] of entry 1 leads out of the document, unlisted"]

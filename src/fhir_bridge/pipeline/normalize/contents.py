@@ -90,18 +90,19 @@ def rewritten(
     Held bytes are pointed to by the urn of their Binary. Where there is none, the address that the
     source gave stays in an extension, without its server: a server's port is no evidence.
     """
-    if one is None:
-        gone = NOT_FETCHED if "url" in node and "data" not in node else ""
-        return (_without_address(node, base) if "url" in node else node), gone
-    if one.sha256:
+    if one is not None and one.sha256:
         url = contents.url(one.sha256)
         if url:
             kept = {k: v for k, v in node.items() if k.lstrip("_") not in ("data", "url")}
             return {**kept, "url": url}, ""
         return _without_address(node, base), TOO_LARGE
-    if one.failure:
+    if one is not None and one.failure:
         return _without_address(node, base), one.reason or "could not be obtained"
-    return node, ""
+    if "url" not in node:
+        return node, ""
+    # What stands there may be no address at all: blanks, a number, a fragment that names nothing.
+    gone = one.reason if one is not None else NOT_FETCHED
+    return _without_address(node, base), "" if "data" in node else gone
 
 
 def _without_address(node: Node, base: str) -> Node:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fhir_bridge.case.case import Pin, PinState
 from fhir_bridge.case.events import Happened
-from fhir_bridge.case.identity import Outcome, Person, decide
+from fhir_bridge.case.identity import Outcome, Person, contradicts, decide
 from fhir_bridge.errors import ProviderRefused
 from fhir_bridge.pipeline.pull.source import Ehr, Source, searchset
 from fhir_bridge.pipeline.pull.withheld import withholds
+from fhir_bridge.standards.fhir import json
 from fhir_bridge.standards.fhir.person import person
 
 Question = tuple[tuple[str, str], ...]
@@ -21,18 +23,43 @@ def settle_patient(source: Source, ehr: Ehr) -> Pin:
     The pin of this source, asked for now if it is not settled.
 
     Nothing but Patient is fetched before it is accepted. An open question is asked anew until a
-    person answers it; what a person or a rule settled stays as it is.
+    person answers it; what a person or a rule settled stays as it is. Only a number that a person
+    wrote and the hospital never offered is looked at first, because it may be a slip of the pen.
     """
     pin = source.pin()
+    if pin.state is PinState.ACCEPTED and _is_unseen(pin):
+        return _noted(source, _looked_at(source, ehr, pin))
     if pin.state in (PinState.ACCEPTED, PinState.REFUSED):
         return pin
     candidates, truncated = _candidates(source, ehr)
     outcome = decide(source.case.person, candidates, truncated=truncated)
-    pin = _pin(source, outcome, candidates)
+    return _noted(source, _pin(source, outcome, candidates), candidates=len(candidates))
+
+
+def _noted(source: Source, pin: Pin, **facts: int) -> Pin:
     accepted = pin.state is PinState.ACCEPTED
     name = Happened.PATIENT_PINNED if accepted else Happened.PATIENT_ASKED
-    source.pins.pin(pin, source.event(name, candidates=len(candidates)))
+    source.pins.pin(pin, source.event(name, **facts))
     return pin
+
+
+def _is_unseen(pin: Pin) -> bool:
+    return pin.decided_by != RULE and pin.patient_id not in {one.id for one in pin.candidates}
+
+
+def _looked_at(source: Source, ehr: Ehr, pin: Pin) -> Pin:
+    """The pin with whom its number stands for; a question again when that is not our patient."""
+    try:
+        found = person(json.load_object(ehr.read(f"Patient/{pin.patient_id}").body or b""))
+    except ProviderRefused:
+        found = Person()
+    asked = Pin(source.case.id, source.id, PinState.ASKED)
+    if found.id != pin.patient_id:
+        return replace(asked, reason="the hospital has no patient with the number that was given")
+    if contradicts(source.case.person, found):
+        reason = "the number that was given is somebody else's at the hospital"
+        return replace(asked, reason=reason, candidates=(found,))
+    return replace(pin, candidates=(found,))
 
 
 def _pin(source: Source, outcome: Outcome, candidates: tuple[Person, ...]) -> Pin:

@@ -69,9 +69,7 @@ class Cell:
     theirs: tuple[tuple[str, Saying], ...]
 
 
-def frame(
-    room: Room, request: Request, case_id: str, purpose: Purpose = Purpose.COLLECT
-) -> Frame:
+def frame(room: Room, request: Request, case_id: str, purpose: Purpose = Purpose.COLLECT) -> Frame:
     """Open the case and gather what every page of it shows."""
     # The number first: whatever happens while the page is made is replayed to it.
     newest = room.store.events.newest()
@@ -104,9 +102,9 @@ class CasePage:
         router.post("/cases/{case_id}/pull", summary="Pull records", dependencies=checked)(
             self.pull
         )
-        router.post(
-            "/cases/{case_id}/identity/{source}", summary="This one", dependencies=checked
-        )(self.confirm)
+        router.post("/cases/{case_id}/identity/{source}", summary="This one", dependencies=checked)(
+            self.confirm
+        )
         router.post("/cases/{case_id}/release", summary="Release", dependencies=checked)(
             self.release
         )
@@ -146,13 +144,20 @@ class CasePage:
         if name == "timeline":
             listed = [paper for paper in papers.papers(store, case.id) if paper.shown]
             moments = timeline(case.id, listed, pictures.studies(store, case.id))
-            return {"moments": moments, "first_moments": FIRST_MOMENTS,
-                    "first_months": FIRST_MONTHS}
+            return {
+                "moments": moments,
+                "first_moments": FIRST_MOMENTS,
+                "first_months": FIRST_MONTHS,
+            }
         if name == "images":
             return {"studies": pictures.studies(store, case.id)}
         if name == "opinion":
-            return {"opinions": store.opinions.of_case(case.id), "delivery_words": words.DELIVERY,
-                    "ladder": words.ladder, "read_back": words.READ_BACK}
+            return {
+                "opinions": store.opinions.of_case(case.id),
+                "delivery_words": words.DELIVERY,
+                "ladder": words.ladder,
+                "read_back": words.READ_BACK,
+            }
         return {}
 
     def preview(self, request: Request, case_id: str, token: str) -> Response:
@@ -199,9 +204,7 @@ class CasePage:
     def release_page(self, request: Request, case_id: str) -> Response:
         """What is not confirmed, and the reason for releasing it nevertheless."""
         found = frame(self._room, request, case_id)
-        return self._room.render(
-            request, "release.html", frame=found, problem="", form="page-form"
-        )
+        return self._room.render(request, "release.html", frame=found, problem="", form="page-form")
 
     def release(
         self, request: Request, case_id: str, reason: Annotated[str, Form()] = ""
@@ -223,8 +226,9 @@ def timeline(
 ) -> Sequence[tuple[str, Sequence[Moment]]]:
     """Documents and studies by month, newest first; what has no date stands last."""
     base = f"/cases/{case_id}"
-    moments = [Moment(p.date, p.title, _ICON[p.key.kind], f"{base}/documents/{p.ref}")
-               for p in listed]
+    moments = [
+        Moment(p.date, p.title, _ICON[p.key.kind], f"{base}/documents/{p.ref}") for p in listed
+    ]
     moments += [Moment(s.date, s.title, "images", f"{base}#study-{s.token}") for s in studies]
     moments.sort(key=lambda moment: moment.date, reverse=True)
     months = groupby(moments, key=lambda moment: show.literal(moment.date[:7]) or "No date")

@@ -76,8 +76,15 @@ class Evidence:
         found = frame(self._room, request, case_id)
         headers = ("source", "type", "said", "got", "grade", "words", "witnesses")
         rows = [
-            (source.name, part.line.type, part.line.said, part.line.got, part.line.grade.value,
-             part.saying.text, "; ".join(part.line.witnesses))
+            (
+                source.name,
+                part.line.type,
+                part.line.said,
+                part.line.got,
+                part.line.grade.value,
+                part.saying.text,
+                "; ".join(part.line.witnesses),
+            )
             for source in found.sources
             for part in source.parts
         ]
@@ -102,9 +109,17 @@ class Evidence:
         pages = max(1, -(-len(kept) // PAGE))
         page = min(max(page, 1), pages)
         return self._room.render(
-            request, "ledger.html", frame=found, rows=kept[(page - 1) * PAGE : page * PAGE],
-            total=len(rows), shown=len(kept), wanted=wanted, page=page, pages=pages,
-            states=_states(rows), kinds=sorted({row.key.kind for row in rows}),
+            request,
+            "ledger.html",
+            frame=found,
+            rows=kept[(page - 1) * PAGE : page * PAGE],
+            total=len(rows),
+            shown=len(kept),
+            wanted=wanted,
+            page=page,
+            pages=pages,
+            states=_states(rows),
+            kinds=sorted({row.key.kind for row in rows}),
             record_words=words.RECORD,
         )
 
@@ -114,11 +129,35 @@ class Evidence:
         """The same rows for a spreadsheet, unpaged."""
         case = self._room.open_case(request, case_id, Purpose.COLLECT)
         wanted = Filter(state, kind, source)
-        headers = ("source", "kind", "id", "version", "state", "rule", "reason", "target",
-                   "entry", "error", "attempts", "sightings")
+        headers = (
+            "source",
+            "kind",
+            "id",
+            "version",
+            "state",
+            "rule",
+            "reason",
+            "target",
+            "entry",
+            "error",
+            "attempts",
+            "sightings",
+        )
         rows = [
-            (row.key.source, row.key.kind, row.key.id, row.key.version, row.state.value, row.rule,
-             row.reason, row.target, row.entry, row.error_code, row.attempts, row.sightings)
+            (
+                row.key.source,
+                row.key.kind,
+                row.key.id,
+                row.key.version,
+                row.state.value,
+                row.rule,
+                row.reason,
+                row.target,
+                row.entry,
+                row.error_code,
+                row.attempts,
+                row.sightings,
+            )
             for row in self._room.store.ledgers.rows(case.id)
             if wanted.keep(row)
         ]

@@ -36,8 +36,9 @@ _PDF = (
     "default-src 'none'; object-src 'self'; plugin-types application/pdf; style-src 'unsafe-inline'"
     "; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-_SHOWN_AS_THEY_ARE = frozenset({"application/pdf", "image/png", "image/jpeg", "image/gif",
-                                "image/webp"})
+_SHOWN_AS_THEY_ARE = frozenset(
+    {"application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp"}
+)
 _MAX_READING = 32 * 1024 * 1024
 
 
@@ -70,8 +71,16 @@ class Files:
         self._room.open_case(request, case_id, Purpose.REVIEW)
         headers = ("date", "title", "kind", "author", "source", "state", "files", "problem")
         rows = [
-            (p.date, p.title, p.kind, p.author, p.key.source, p.saying.label, len(p.files),
-             "; ".join(f.reason for f in p.files if f.failure))
+            (
+                p.date,
+                p.title,
+                p.kind,
+                p.author,
+                p.key.source,
+                p.saying.label,
+                len(p.files),
+                "; ".join(f.reason for f in p.files if f.failure),
+            )
             for p in papers.papers(self._room.store, case_id)
         ]
         return show.spreadsheet("documents.csv", headers, rows)
@@ -86,7 +95,10 @@ class Files:
         shown = [paper for paper in listed if paper.shown or paper is listed[index]]
         place = shown.index(listed[index])
         return self._room.render(
-            request, "document.html", frame=found, paper=listed[index],
+            request,
+            "document.html",
+            frame=found,
+            paper=listed[index],
             before=shown[place - 1] if place else None,
             after=shown[place + 1] if place + 1 < len(shown) else None,
             can_show=can_show,
@@ -128,14 +140,24 @@ def _kind(file: HeldAttachment) -> str:
 def _download(file: HeldAttachment, body: bytes) -> Response:
     # Our name: what the sender called it may hold the patient's name, or a path.
     name = f"document-{file.sha256[:12]}{_SUFFIX.get(_kind(file), '.bin')}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"',
-               "Content-Security-Policy": _GLASS}
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Security-Policy": _GLASS,
+    }
     return Response(body, media_type=_kind(file) or "application/octet-stream", headers=headers)
 
 
-_SUFFIX = {"application/pdf": ".pdf", "text/plain": ".txt", "text/html": ".html",
-           "application/xml": ".xml", "text/xml": ".xml", "image/png": ".png",
-           "image/jpeg": ".jpg", "application/hl7-sda+xml": ".xml", "application/cda+xml": ".xml"}
+_SUFFIX = {
+    "application/pdf": ".pdf",
+    "text/plain": ".txt",
+    "text/html": ".html",
+    "application/xml": ".xml",
+    "text/xml": ".xml",
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "application/hl7-sda+xml": ".xml",
+    "application/cda+xml": ".xml",
+}
 
 
 def _behind_glass(file: HeldAttachment, body: bytes) -> Response:
@@ -146,5 +168,3 @@ def _behind_glass(file: HeldAttachment, body: bytes) -> Response:
         return Response(body, media_type=kind, headers=headers)
     page = f"<!doctype html><meta charset=utf-8><style>{_STYLE}</style>{reading.read(body, kind)}"
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": _GLASS})
-
-

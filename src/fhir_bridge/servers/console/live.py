@@ -31,6 +31,7 @@ TOUCHES: Mapping[Happened, Sequence[str]] = {
     Happened.SOURCE_ENDED: (*_PULL, *_PAPERS, "images"),
     Happened.SOURCE_FAILED: _PULL,
     Happened.RECORD_ASSEMBLED: (*_PULL, *_PAPERS, "images"),
+    Happened.RECORD_FAILED: (*_PULL, *_PAPERS, "images"),
     Happened.RECORD_RELEASED: ("head", "checklist"),
     Happened.ASSIGNED: ("images", "head"),
     Happened.OPINION_SIGNED: ("head", "checklist", "opinion"),
@@ -69,9 +70,7 @@ class Live:
         lines = self._lines(case_id, number, session)
         return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
-    async def _lines(
-        self, case_id: str | None, number: int, session: str
-    ) -> AsyncIterator[str]:
+    async def _lines(self, case_id: str | None, number: int, session: str) -> AsyncIterator[str]:
         """Until the browser leaves, the server stops, or a quarter of an hour is over."""
         store, started = self._room.store, time.monotonic()
         yield "retry: 2000\n\n"

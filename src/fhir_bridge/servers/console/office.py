@@ -68,8 +68,9 @@ class Office:
         router = APIRouter(tags=["console"])
         router.get("/unassigned", summary="Images that belong to no case yet")(self.unassigned)
         router.get("/unassigned.csv", summary="Unassigned studies as CSV")(self.unassigned_csv)
-        router.post("/unassigned", summary="Give a study to a case",
-                    dependencies=[Depends(checked_form)])(self.assign)
+        router.post(
+            "/unassigned", summary="Give a study to a case", dependencies=[Depends(checked_form)]
+        )(self.assign)
         router.get("/sources", summary="The treating hospitals")(self.sources)
         router.get("/sources.csv", summary="The treating hospitals as CSV")(self.sources_csv)
         router.get("/audit", summary="What happened, and who did it")(self.audit)
@@ -87,8 +88,14 @@ class Office:
         """The same for a spreadsheet."""
         headers = ("source", "patient in the image", "born", "modality", "images", "bytes")
         rows = [
-            (w.source, show.name(w.header.header), w.header.header.birth_date, w.modalities,
-             w.images, w.size)
+            (
+                w.source,
+                show.name(w.header.header),
+                w.header.header.birth_date,
+                w.modalities,
+                w.images,
+                w.size,
+            )
             for w in self._waiting()
         ]
         return show.spreadsheet("unassigned.csv", headers, rows)
@@ -120,9 +127,16 @@ class Office:
         """The same for a spreadsheet."""
         headers = ("id", "name", "fhir", "login", "dicom", "dicomweb", "state", "last contact")
         rows = [
-            (h.provider.id, h.provider.name, h.provider.fhir, h.provider.auth.value,
-             h.provider.dimse or "", h.provider.dicomweb, h.saying.label,
-             h.since.isoformat() if h.since else "")
+            (
+                h.provider.id,
+                h.provider.name,
+                h.provider.fhir,
+                h.provider.auth.value,
+                h.provider.dimse or "",
+                h.provider.dicomweb,
+                h.saying.label,
+                h.since.isoformat() if h.since else "",
+            )
             for h in self._hospitals()
         ]
         return show.spreadsheet("sources.csv", headers, rows)
@@ -139,8 +153,13 @@ class Office:
         """The newest events; reading a case is an event as well, shown on request."""
         events = self._events(what, reads=reads)
         return self._room.render(
-            request, "audit.html", events=events, what=what, reads=reads,
-            happened=words.HAPPENED, names=list(Happened),
+            request,
+            "audit.html",
+            events=events,
+            what=what,
+            reads=reads,
+            happened=words.HAPPENED,
+            names=list(Happened),
         )
 
     def audit_csv(self, what: str = "", reads: bool = True) -> Response:

@@ -40,8 +40,9 @@ class Opinions:
         router.post(f"{base}/opinion", summary="Finish and deliver", dependencies=checked)(
             self.finish
         )
-        router.post(f"{base}/opinion/preview", summary="The PDF before it is signed",
-                    dependencies=checked)(self.preview)
+        router.post(
+            f"{base}/opinion/preview", summary="The PDF before it is signed", dependencies=checked
+        )(self.preview)
         return router
 
     def record(self, request: Request, case_id: str) -> Response:
@@ -53,10 +54,19 @@ class Opinions:
         except NotReady:
             return self._room.render(request, "record.html", frame=found, chart=None)
         chart = self._charts.of(store, stored)
-        doubts = [(source, part) for source in found.sources for part in source.parts
-                  if part.saying.state is not words.State.DONE]
+        doubts = [
+            (source, part)
+            for source in found.sources
+            for part in source.parts
+            if part.saying.state is not words.State.DONE
+        ]
         return self._room.render(
-            request, "record.html", frame=found, chart=chart, stored=stored, doubts=doubts,
+            request,
+            "record.html",
+            frame=found,
+            chart=chart,
+            stored=stored,
+            doubts=doubts,
             studies=pictures.studies(store, case_id),
         )
 
@@ -64,8 +74,10 @@ class Opinions:
         """The FHIR document, byte for byte."""
         case = self._room.open_case(request, case_id, Purpose.REVIEW)
         stored = self._room.store.records.get(case.id)
-        headers = {"ETag": f'"{stored.sha256}"', "Content-Disposition":
-                   f'attachment; filename="case-record-v{stored.version}.json"'}
+        headers = {
+            "ETag": f'"{stored.sha256}"',
+            "Content-Disposition": f'attachment; filename="case-record-v{stored.version}.json"',
+        }
         document = self._room.store.records.document(stored)
         return Response(document, media_type=FHIR_JSON, headers=headers)
 
@@ -81,16 +93,22 @@ class Opinions:
         store, may_write = self._room.store, found.case.state is CaseState.RELEASED
         listed = papers.papers(store, found.case.id) if may_write else ()
         return self._room.render(
-            request, "opinion.html", status, frame=found, may_write=may_write, text=text,
-            problem=problem, opinions=store.opinions.of_case(found.case.id),
+            request,
+            "opinion.html",
+            status,
+            frame=found,
+            may_write=may_write,
+            text=text,
+            problem=problem,
+            opinions=store.opinions.of_case(found.case.id),
             form="page-form" if may_write else "",
-            papers=[paper for paper in listed if paper.shown], delivery_words=words.DELIVERY,
-            ladder=words.ladder, read_back=words.READ_BACK,
+            papers=[paper for paper in listed if paper.shown],
+            delivery_words=words.DELIVERY,
+            ladder=words.ladder,
+            read_back=words.READ_BACK,
         )
 
-    def finish(
-        self, request: Request, case_id: str, text: Annotated[str, Form()] = ""
-    ) -> Response:
+    def finish(self, request: Request, case_id: str, text: Annotated[str, Form()] = "") -> Response:
         """
         Sign and deliver; pressed twice it is still one opinion. A text that cannot be signed comes
         back as it was typed, with what is wrong and where.
@@ -124,8 +142,8 @@ class Opinions:
 
 
 def _pdf(body: bytes, name: str) -> Response:
-    headers = {"Content-Disposition": f'inline; filename="{name}"',
-               "Content-Security-Policy": _PDF_POLICY}
+    headers = {
+        "Content-Disposition": f'inline; filename="{name}"',
+        "Content-Security-Policy": _PDF_POLICY,
+    }
     return Response(body, media_type="application/pdf", headers=headers)
-
-

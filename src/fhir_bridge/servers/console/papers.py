@@ -14,8 +14,9 @@ from fhir_bridge.servers.console.words import Saying
 from fhir_bridge.store.shelves import Store
 
 KINDS = ("DocumentReference", "DiagnosticReport", "Composition")
-_SHOWN = frozenset({RecordState.PENDING, RecordState.KEPT, RecordState.QUARANTINED,
-                    RecordState.FAILED})
+_SHOWN = frozenset(
+    {RecordState.PENDING, RecordState.KEPT, RecordState.QUARANTINED, RecordState.FAILED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +81,31 @@ def _paper(row: LedgerRow, sighted: Sighted | None, files: Sequence[HeldAttachme
 
 def title(resource: Mapping[str, Any]) -> str:
     """What a record calls itself: its description, else its type in words."""
-    return _text(resource.get("description")) or next(
-        filter(None, (concept(resource.get(name)) for name in ("type", "code"))), ""
-    ) or _text(resource.get("title"))
+    return (
+        _text(resource.get("description"))
+        or next(filter(None, (concept(resource.get(name)) for name in ("type", "code"))), "")
+        or _text(resource.get("title"))
+    )
 
 
 def date(resource: Mapping[str, Any]) -> str:
     """The clinical date of a record, as a literal; empty when it has none."""
     context = resource.get("context")
     period = context.get("period") if isinstance(context, Mapping) else None
-    places: Iterator[object] = iter((
-        resource.get("effectiveDateTime"),
-        _start(resource.get("effectivePeriod")),
-        resource.get("started"),
-        _start(period),
-        resource.get("date"),
-        resource.get("issued"),
-        resource.get("performedDateTime"),
-        resource.get("onsetDateTime"),
-        resource.get("recordedDate"),
-        resource.get("authoredOn"),
-    ))
+    places: Iterator[object] = iter(
+        (
+            resource.get("effectiveDateTime"),
+            _start(resource.get("effectivePeriod")),
+            resource.get("started"),
+            _start(period),
+            resource.get("date"),
+            resource.get("issued"),
+            resource.get("performedDateTime"),
+            resource.get("onsetDateTime"),
+            resource.get("recordedDate"),
+            resource.get("authoredOn"),
+        )
+    )
     return next((text for text in map(_text, places) if text), "")
 
 

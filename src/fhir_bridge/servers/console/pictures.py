@@ -85,8 +85,9 @@ class _Described:
 def studies(store: Store, case_id: str) -> Sequence[Study]:
     """Every study of a case, newest first; the words come from the ImagingStudy resources."""
     instances = store.images.of_case(case_id)
-    described = _descriptions(s.resource for s in store.ledgers.sighted(case_id)
-                              if s.key.kind == "ImagingStudy")
+    described = _descriptions(
+        s.resource for s in store.ledgers.sighted(case_id) if s.key.kind == "ImagingStudy"
+    )
     sources = {instance.source for instance in instances}
     expected = {source: _expected(store, case_id, source) for source in sources}
     found = [

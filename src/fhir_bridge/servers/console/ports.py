@@ -25,9 +25,7 @@ class Actions(Protocol):
     def start_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
         """Pull from every source of the case, or from one."""
 
-    def confirm_patient(
-        self, actor: Actor, case_id: str, source: str, patient_id: str
-    ) -> None:
+    def confirm_patient(self, actor: Actor, case_id: str, source: str, patient_id: str) -> None:
         """Say who the patient is at a source; an empty id says: none of them."""
 
     def assign(self, actor: Actor, study_uid: str, case_id: str) -> None:

@@ -13,12 +13,32 @@ from fhir_bridge.standards.fhir import narrative
 _CDA = "urn:hl7-org:v3"
 _TEXT = frozenset({"text/plain", "text/rtf+plain", "text/csv"})
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
-_XML = frozenset({"application/xml", "text/xml", "application/cda+xml", "application/hl7-sda+xml",
-                  "application/hl7-v3+xml"})
+_XML = frozenset(
+    {
+        "application/xml",
+        "text/xml",
+        "application/cda+xml",
+        "application/hl7-sda+xml",
+        "application/hl7-v3+xml",
+    }
+)
 # C-CDA narrative elements (CDA R2 4.3.5) and what they are in HTML; others keep their text.
-_ELEMENTS = {"paragraph": "p", "list": "ul", "item": "li", "content": "span", "caption": "caption",
-             "table": "table", "thead": "thead", "tbody": "tbody", "tr": "tr", "td": "td",
-             "th": "th", "br": "br", "sub": "sub", "sup": "sup"}
+_ELEMENTS = {
+    "paragraph": "p",
+    "list": "ul",
+    "item": "li",
+    "content": "span",
+    "caption": "caption",
+    "table": "table",
+    "thead": "thead",
+    "tbody": "tbody",
+    "tr": "tr",
+    "td": "td",
+    "th": "th",
+    "br": "br",
+    "sub": "sub",
+    "sup": "sup",
+}
 _MAX_DEPTH = 60
 
 

@@ -53,9 +53,7 @@ class Room:
     running: Callable[[], bool] = lambda: True
     templates: Environment = field(default_factory=_templates)
 
-    def open_case(
-        self, request: Request, case_id: str, purpose: Purpose = Purpose.COLLECT
-    ) -> Case:
+    def open_case(self, request: Request, case_id: str, purpose: Purpose = Purpose.COLLECT) -> Case:
         """The case, through the one door; raises CaseUnknown, NotAllowed."""
         return self.access.open_case(actor(request), case_id, purpose)
 

@@ -153,9 +153,7 @@ def _position(part: Part) -> int:
     return _ORDER.index(part.line.type) if part.line.type in _ORDER else len(_ORDER)
 
 
-def _saying(
-    pin: Pin, step: str, error: str, parts: Sequence[Part], *, working: bool
-) -> Saying:
+def _saying(pin: Pin, step: str, error: str, parts: Sequence[Part], *, working: bool) -> Saying:
     if pin.state is PinState.ASKED:
         number = len(pin.candidates)
         who = f"{number} patients there could be ours" if number > 1 else "A patient was found"

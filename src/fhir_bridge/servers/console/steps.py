@@ -79,6 +79,9 @@ def _pull(base: str, saying: Saying) -> NextStep:
 def _collecting(base: str, sources: Sequence[SourceLine]) -> NextStep:
     if sources and all(source.saying.state is State.FAILED for source in sources):
         return _pull(base, Saying(State.FAILED, "No hospital could be reached as needed."))
+    if _all_ended(sources):
+        text = "All that was offered is here. The case record is being put together."
+        return NextStep(Saying(State.WORKING, text))
     text = "Records are arriving. You can leave this page; the bridge goes on."
     return NextStep(Saying(State.WORKING, text))
 
@@ -107,12 +110,22 @@ def checklist(
     return (
         Item("The patient is certain at every hospital", _identity(sources)),
         Item("Records are here", _records(sources)),
-        Item("Completeness is checked", words.overall(grade(sources)) if _all_ended(sources)
-             else Saying(State.WAITING, "Follows when all records are here.")),
-        Item("Released to the specialist", _reached(
-            case, CaseState.RELEASED, "Follows when the record is assembled.")),
-        Item("The opinion is signed", _reached(
-            case, CaseState.OPINION_SIGNED, "Follows after the specialist has read the record.")),
+        Item(
+            "Completeness is checked",
+            words.overall(grade(sources))
+            if _all_ended(sources)
+            else Saying(State.WAITING, "Follows when all records are here."),
+        ),
+        Item(
+            "Released to the specialist",
+            _reached(case, CaseState.RELEASED, "Follows when the record is assembled."),
+        ),
+        Item(
+            "The opinion is signed",
+            _reached(
+                case, CaseState.OPINION_SIGNED, "Follows after the specialist has read the record."
+            ),
+        ),
         Item("Readable in the hospital's chart", _delivered(deliveries)),
     )
 

@@ -155,9 +155,7 @@ def overall(grade: Grade) -> Saying:
             "All that was offered is here; nobody confirms that it is everything.",
             "Not confirmed",
         ),
-        Grade.CONSISTENT: Saying(
-            State.DONE, "Complete by the hospital's own count.", "Complete"
-        ),
+        Grade.CONSISTENT: Saying(State.DONE, "Complete by the hospital's own count.", "Complete"),
         Grade.PROVEN: Saying(State.DONE, "Complete, checked twice.", "Complete"),
     }[grade]
 
@@ -170,12 +168,8 @@ RECORD: Mapping[RecordState, Saying] = {
     RecordState.MERGED_INTO: Saying(
         State.LEFT, "The same as a record that is kept.", "Same as another"
     ),
-    RecordState.SUPERSEDED: Saying(
-        State.LEFT, "A newer version stands in its place.", "Replaced"
-    ),
-    RecordState.QUARANTINED: Saying(
-        State.NEEDS, "Set aside: a person has to decide.", "Set aside"
-    ),
+    RecordState.SUPERSEDED: Saying(State.LEFT, "A newer version stands in its place.", "Replaced"),
+    RecordState.QUARANTINED: Saying(State.NEEDS, "Set aside: a person has to decide.", "Set aside"),
     RecordState.EXCLUDED: Saying(State.LEFT, "Left out on purpose.", "Left out"),
     RecordState.FAILED: Saying(
         State.FAILED, "It exists, and it could not be obtained or read.", "Failed"
@@ -211,9 +205,7 @@ DELIVERY: Mapping[DeliveryState, Saying] = {
     DeliveryState.CONFIRMED: Saying(
         State.DONE, "Delivered: the opinion is readable in the hospital's chart.", "Delivered"
     ),
-    DeliveryState.OPENED: Saying(
-        State.DONE, "Delivered, and opened by the physician.", "Opened"
-    ),
+    DeliveryState.OPENED: Saying(State.DONE, "Delivered, and opened by the physician.", "Opened"),
     DeliveryState.REFUSED: Saying(
         State.FAILED,
         "The hospital refused this form of the opinion. Another form is tried, or you are asked.",
@@ -310,6 +302,7 @@ HAPPENED: Mapping[Happened, str] = {
     Happened.SOURCE_ENDED: "Hospital finished",
     Happened.SOURCE_FAILED: "Hospital failed",
     Happened.RECORD_ASSEMBLED: "Case record assembled",
+    Happened.RECORD_FAILED: "Case record could not be made",
     Happened.RECORD_RELEASED: "Case record released to the specialist",
     Happened.ASSIGNED: "Images assigned to a case",
     Happened.OPINION_SIGNED: "Opinion signed",
@@ -366,7 +359,9 @@ def size(number: int) -> str:
         return f"{number} bytes"
     for unit, scale in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9)):
         if number < scale * 1000 or unit == "GB":
-            return f"{number / scale:.1f} {unit}" if number < scale * 10 else (
-                f"{number / scale:,.0f} {unit}"
+            return (
+                f"{number / scale:.1f} {unit}"
+                if number < scale * 10
+                else (f"{number / scale:,.0f} {unit}")
             )
     return ""

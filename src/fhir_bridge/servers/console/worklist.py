@@ -76,8 +76,16 @@ class Worklist:
         """The same list for a spreadsheet."""
         headers = ("case", "patient", "born", "specialty", "question", "state", "next", "due")
         rows = [
-            (r.case.id, show.name(r.case.person), r.born, r.case.specialty, r.case.question,
-             r.next.saying.label, r.next.label or r.next.saying.text, r.due.isoformat())
+            (
+                r.case.id,
+                show.name(r.case.person),
+                r.born,
+                r.case.specialty,
+                r.case.question,
+                r.next.saying.label,
+                r.next.label or r.next.saying.text,
+                r.due.isoformat(),
+            )
             for r in self._rows()
         ]
         return show.spreadsheet("cases.csv", headers, rows)
@@ -126,8 +134,14 @@ class Worklist:
     ) -> Response:
         """Open the case, or show the form again with what is missing and what was typed."""
         typed = {
-            "family": family, "given": given, "birth_date": birth_date, "sex": sex,
-            "number": number, "system": system, "patient": patient, "specialty": specialty,
+            "family": family,
+            "given": given,
+            "birth_date": birth_date,
+            "sex": sex,
+            "number": number,
+            "system": system,
+            "patient": patient,
+            "specialty": specialty,
             "question": question,
         }
         try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -20,6 +21,7 @@ from fhir_bridge.store.shelves import Store
 
 FHIR_JSON = "application/fhir+json"
 _JSON = frozenset({FHIR_JSON, "application/json", "json", "text/json", "*/*", "application/*", ""})
+MAX_VERSION = 2**31 - 1
 _NO_SCRIPT = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
@@ -53,7 +55,9 @@ class Api:
         """The exact bytes of the newest version; ETag is its SHA-256."""
         return self._bundle(request, self._open(request, case_id), None)
 
-    def version(self, request: Request, case_id: str, version: int) -> Response:
+    def version(
+        self, request: Request, case_id: str, version: Annotated[int, Path(le=MAX_VERSION)]
+    ) -> Response:
         """The exact bytes of one version; they never change."""
         return self._bundle(request, self._open(request, case_id), version)
 
@@ -84,11 +88,21 @@ class Api:
         if FHIR_JSON in request.headers.get("accept", ""):
             data = base64.b64encode(body).decode()
             # A Binary's id has at most 64 letters, which is what a SHA-256 has (R4 id).
-            return _fhir(json.dumps({
-                "resourceType": "Binary", "id": sha256, "contentType": kind, "data": data,
-            }))
-        headers = {"ETag": f'"{sha256}"', "Content-Disposition": "attachment",
-                   "Content-Security-Policy": _NO_SCRIPT}
+            return _fhir(
+                json.dumps(
+                    {
+                        "resourceType": "Binary",
+                        "id": sha256,
+                        "contentType": kind,
+                        "data": data,
+                    }
+                )
+            )
+        headers = {
+            "ETag": f'"{sha256}"',
+            "Content-Disposition": "attachment",
+            "Content-Security-Policy": _NO_SCRIPT,
+        }
         return Response(body, media_type=kind, headers=headers)
 
     def _kind_of(self, case_id: str, sha256: str) -> str:

@@ -29,7 +29,10 @@ def resolve(url: str, base: str) -> str:
     'https://else.example/f.pdf?sig=1'
     """
     text = url.strip()
-    return text if urlsplit(text).scheme else urljoin(base.rstrip("/") + "/", text)
+    try:
+        return text if urlsplit(text).scheme else urljoin(base.rstrip("/") + "/", text)
+    except ValueError:
+        return text  # nobody can read it: it stays what it is, and is refused where it is asked
 
 
 def without_server(url: str, base: str) -> str:

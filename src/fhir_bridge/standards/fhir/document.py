@@ -105,7 +105,8 @@ def _of_references(entries: list[Node], listed: Collection[tuple[str, str]]) -> 
                 yield f"{path_text(path)} of entry {index} leads out of the document, unlisted"
         for path, node in found.attachments:
             url = node.get("url")
-            if url and url not in present and (full_url, path_text(path)) not in allowed:
+            stays = isinstance(url, str) and url in present
+            if url and not stays and (full_url, path_text(path)) not in allowed:
                 yield f"{path_text(path)} of entry {index} leads out of the document, unlisted"
 
 
