@@ -67,6 +67,9 @@ class Scripted:
         self.note(f"advanced {delivery_id}")
         return {"done": True, "state": "confirmed", "wait": 0}
 
+    def stopped(self, case_id: str, source: str, error: str) -> None:
+        self.note(f"stopped {case_id} {source} {error}")
+
 
 def engine_over(url: str, database: Database, workers: Workers, lease: float) -> Engine:
     """The job engine over a store's rows."""

@@ -9,6 +9,7 @@ from fhir_bridge.case.ledger import LedgerRow
 from fhir_bridge.case.record import HeldAttachment
 
 IMAGES = "DICOM images"
+REFERRED = "referred records"
 
 
 @dataclass(frozen=True, slots=True)

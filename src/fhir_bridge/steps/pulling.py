@@ -150,7 +150,10 @@ def _ehr(here: Source) -> Ehr:
 
 def lines(store: Store, case_id: str) -> Sequence[Line]:
     """The certificate of a case as it stands."""
-    return certificate(store.ledgers.slices(case_id), store.ledgers.attachments(case_id))
+    ledgers = store.ledgers
+    return certificate(
+        ledgers.slices(case_id), ledgers.attachments(case_id), ledgers.failed_reads(case_id)
+    )
 
 
 def is_complete(lines_: Sequence[Line], case: Case) -> bool:

@@ -127,6 +127,18 @@ class Ledgers:
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
+    def failed_reads(self, case_id: str) -> Mapping[str, int]:
+        """By source, how many records that others refer to could not be read."""
+        table = schema.ledger
+        query = (
+            select(table.c.source, func.count())
+            .where(table.c.case_id == case_id, table.c.state == RecordState.FAILED.value)
+            .where(table.c.kind.not_in([ATTACHMENT, INSTANCE]), table.c.original == "")
+            .group_by(table.c.source)
+        )
+        with self._database.read() as connection:
+            return {str(row[0]): int(row[1]) for row in connection.execute(query)}
+
     def unread(self, case_id: str, source: str) -> Sequence[tuple[str, str]]:
         """
         (type, id) of what the records of a source refer to and what was never asked for.

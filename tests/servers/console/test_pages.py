@@ -101,8 +101,14 @@ def test_hostile_names_are_only_text(bridge: Bridge) -> None:
 
 def test_certificate_lines_are_sentences(full: Bridge) -> None:
     page = full.client().get("/cases/case-1/certificate").text
-    assert "Complete by the hospital&#39;s own count (2 of 2)." in page
+    assert "Complete by the hospital&#39;s own count (4 of 4)." in page
     assert "2 of 3 reports are missing." in page
+
+
+def test_a_file_that_did_not_come_makes_its_documents_short(full: Bridge) -> None:
+    """The hospital's count is right, and still something that it lists is not here."""
+    page = full.client().get("/cases/case-1/certificate").text
+    assert "1 document is listed and not here." in page
 
 
 def test_a_document_is_shown_behind_glass_and_downloads_under_our_name(full: Bridge) -> None:

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from fhir_bridge.case.case import Case, Pin, PinState, TreatingProvider
 from fhir_bridge.case.certificate import Evidence, Grade, Line, line, worst
-from fhir_bridge.case.slice import IMAGES, Slice
+from fhir_bridge.case.slice import IMAGES, REFERRED, Slice
+from fhir_bridge.pipeline.pull.certify import judged
 from fhir_bridge.servers.console import troubles, words
 from fhir_bridge.servers.console.words import Saying, State
 from fhir_bridge.store.shelves import Store
@@ -93,7 +94,14 @@ class SourceLine:
 
 def lines(store: Store, case_id: str) -> Sequence[Part]:
     """Every line of a case's certificate, with the words for it."""
-    return [_part(slice_) for slice_ in store.ledgers.slices(case_id)]
+    ledgers = store.ledgers
+    found = ledgers.slices(case_id)
+    # While a pull runs its files are still on their way: only at the end do they count as missing.
+    over = judged(found, ledgers.attachments(case_id), ledgers.failed_reads(case_id))
+    settled = {(one.source, one.type): one for one in over}
+    return [_part(settled[s.source, s.type] if s.ended else s) for s in found] + [
+        _part(one) for one in over if one.type == REFERRED
+    ]
 
 
 def _part(slice_: Slice) -> Part:
