@@ -36,13 +36,13 @@ def test_a_field_that_is_not_on_the_list_is_dropped(written):
 
 
 def test_a_library_is_named_and_its_words_and_tracebacks_are_not_written(written):
-    foreign = logging.getLogger("uvicorn.error")
+    foreign = logging.getLogger("some.library")
     foreign.warning("could not read %s", SECRET)
     try:
         raise ValueError(SECRET)
     except ValueError:
         foreign.exception("while reading %s", SECRET, extra={"patient": SECRET})
     warned, failed = written()
-    assert (warned["logger"], warned["level"]) == ("uvicorn.error", "warning")
+    assert (warned["logger"], warned["level"]) == ("some.library", "warning")
     assert failed["error"] == "ValueError"
     assert SECRET not in f"{warned}{failed}"

@@ -17,6 +17,7 @@ from fhir_bridge.store.ledgers import Ledgers
 from fhir_bridge.store.opinions import Opinions
 from fhir_bridge.store.originals import Originals
 from fhir_bridge.store.records import Records
+from fhir_bridge.store.slots import alone
 from fhir_bridge.store.workers import Workers
 
 
@@ -50,7 +51,8 @@ class Store:
             kind = type(error).__name__
             raise ConfigurationError(f"FHIR_BRIDGE_DATA cannot be used ({kind})") from None
         database = Database(make_engine(url))
-        database.migrate()
+        with alone(folder / "opening.lock"):
+            database.migrate()
         originals = Originals(database, folder / "originals")
         cases = Cases(database)
         return cls(

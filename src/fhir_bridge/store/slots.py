@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -64,3 +66,19 @@ def is_abandoned(folder: Path, name: str) -> bool:
     except FileNotFoundError:
         return True
     return True
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """
+    One process of this machine at a time: SQLite refuses at once, without waiting, when several
+    make a new file a write-ahead one at the same moment.
+    """
+    try:
+        held = lock.open("w")
+    except OSError as error:
+        kind = type(error).__name__
+        raise ConfigurationError(f"FHIR_BRIDGE_DATA cannot be used ({kind})") from None
+    with held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

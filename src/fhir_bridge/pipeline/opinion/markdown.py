@@ -36,8 +36,8 @@ def blocks(text: str) -> list[Block]:
     """
     Paragraphs, headings, lists, tables, quotes, code and rules.
 
-    >>> blocks("**No** surgery")[0]["parts"][0]
-    {'kind': 'strong', 'parts': [{'kind': 'text', 'text': 'No'}]}
+    >>> blocks("Advice: **no** surgery")[0]["parts"][1]
+    {'kind': 'strong', 'parts': [{'kind': 'text', 'text': 'no'}]}
     """
     return [_block(node) for node in SyntaxTreeNode(tokens(text)).children]
 
