@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check picture lock clean
+.PHONY: help setup demo test check chaos bench-pull picture lock clean
 
 include tests/peers/peers.mk
 
@@ -31,8 +31,8 @@ demo: setup  ## run the main job against a hospital in a box, in the browser (AR
 
 check: setup  ## formatting, lint, types, floors
 	@mkdir -p build
-	@$(BIN)/ruff format --check --quiet src tests fixtures || { echo "Formatting differs. Mend it with: .venv/bin/ruff format src tests fixtures"; exit 1; }
-	@$(BIN)/ruff check --quiet src tests fixtures
+	@$(BIN)/ruff format --check --quiet src tests fixtures bench || { echo "Formatting differs. Mend it with: .venv/bin/ruff format src tests fixtures bench"; exit 1; }
+	@$(BIN)/ruff check --quiet src tests fixtures bench
 	@$(BIN)/mypy src
 	@$(BIN)/lint-imports --no-cache >build/lint-imports.txt 2>&1 || { cat build/lint-imports.txt; exit 1; }
 	@echo "Checks passed: format, lint, types, floors."
@@ -40,6 +40,12 @@ check: setup  ## formatting, lint, types, floors
 test: setup  ## every check and every test; uses the peers that are there and names those that are missing
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+chaos: setup  ## every bad day of a hospital, for our puller and five others (FAULT=name for one)
+	@$(BIN)/python -m bench.chaos $(if $(FAULT),--fault $(FAULT))
+
+bench-pull: setup  ## time a pull beside other pullers and a bare downloader; writes docs/bench.md (ROUNDS=5)
+	@$(BIN)/python -m bench.pull
 
 picture: setup  ## make docs/console.png anew: Chromium walks the demo (needs make peers)
 	@FHIR_BRIDGE_PICTURE=1 $(BIN)/python -m pytest -q tests/peers/test_a_nurse_walks_the_demo.py

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -166,10 +167,10 @@ def test_nothing_in_the_tables_could_be_unpickled_and_every_row_is_of_our_versio
 class _Failing(worker_process.Scripted):
     """Its first case meets an error that says what it should not."""
 
-    def turn(self, case_id: str, source: str, type_: str) -> bool:
+    def collect(self, case_id: str, source: str, impatient: bool) -> Mapping[str, Any]:
         if case_id == CASE:
             raise RuntimeError(SECRET)
-        return False
+        return {"more": False, "moved": True, "rest": 0.0, "told": ""}
 
 
 def _prefix(database: Database) -> str:
@@ -244,7 +245,7 @@ def test_the_work_of_a_dead_worker_is_done_once_more_by_one_survivor(
     assert ended(engine, workflow) == "SUCCESS"
     begun = journal("begun")
     assert begun[0] == str(victim.pid)
-    assert len(begun) == 2, "the page was turned by one survivor, once"
+    assert len(begun) == 2, "the round was made by one survivor, once"
     assert int(begun[1]) in {survivor.pid for survivor in survivors}
     assert len(journal("connect")) == 1, "what was recorded is not done again"
     assert len(journal("assembled")) == 1

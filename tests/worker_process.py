@@ -2,7 +2,7 @@
 A worker as a process of its own: the real engine and slots, with steps that only write a journal.
 
 Started as `python worker_process.py URL FOLDER MOOD LEASE`; says its slot when it works, and stops
-at SIGTERM. MOOD is what happens in the one page of a pull: `sleep:2.5`, `die`, or nothing.
+at SIGTERM. MOOD is what happens in the one round of a pull: `sleep:2.5`, `die`, or nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -39,25 +39,28 @@ class Scripted:
 
     def connect(self, case_id: str, source: str, run: int) -> Mapping[str, Any]:
         self.note(f"connect {case_id}")
-        return {"ready": True, "types": ["Page"]}
+        return {"ready": True}
 
-    def turn(self, case_id: str, source: str, type_: str) -> bool:
+    def collect(self, case_id: str, source: str, impatient: bool) -> Mapping[str, Any]:
         self.note(f"begun {case_id}")
         verb, _, argument = self.mood.partition(":")
         if verb == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(argument or 0))
         self.note(f"ended {case_id}")
-        return False
-
-    def fill(self, case_id: str, source: str) -> int:
-        return 0
+        return {"more": False, "moved": True, "rest": 0.0, "told": ""}
 
     def image(self, case_id: str, source: str, run: int) -> int:
         return 0
 
     def close(self, case_id: str, source: str) -> str:
         return "proven"
+
+    def again(self, case_id: str, source: str, error: str) -> float:
+        return 0.0
+
+    def retry(self, case_id: str, run: int, sources: Sequence[str]) -> None:
+        self.note(f"retry {case_id}")
 
     def assemble(self, case_id: str) -> int:
         self.note(f"assembled {case_id}")

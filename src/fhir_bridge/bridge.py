@@ -13,6 +13,7 @@ from fhir_bridge import clock
 from fhir_bridge.case.case import Case, CaseState, Pin, PinState, TreatingProvider
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.clients.ask import Limits
+from fhir_bridge.clients.manners import Rules
 from fhir_bridge.errors import BridgeError, NotReady, PortTaken, UsageError, WrongMoment
 from fhir_bridge.pipeline.receive.receiver import Receiver
 from fhir_bridge.security.access import Access, Actor, Purpose
@@ -28,10 +29,11 @@ from fhir_bridge.steps.assembling import Assembling
 from fhir_bridge.steps.hospitals import Hospitals, Issuers
 from fhir_bridge.steps.opinions import OpinionDesk
 from fhir_bridge.steps.pulling import Pulling, is_complete, lines
+from fhir_bridge.steps.runs import Runs
 from fhir_bridge.store.database import make_job_engine
 from fhir_bridge.store.shelves import Store
 from fhir_bridge.store.slots import Slot, is_abandoned, take_slot
-from fhir_bridge.workflows import Engine, pull_id
+from fhir_bridge.workflows import Engine
 
 MIB = 1024 * 1024
 
@@ -56,6 +58,7 @@ class Bridge:
     pulling: Pulling
     assembling: Assembling
     desk: OpinionDesk
+    runs: Runs
     engine: Engine
     _slot: Slot | None = None
     _scp: StorageScp | None = None
@@ -70,14 +73,7 @@ class Bridge:
         )
         seal = Seal.in_folder(settings.data / "keys")
         keys = SigningKeys.of_store(store.keys, seal, at=clock.now())
-        engine = Engine(
-            store.database.engine,
-            connections=make_job_engine(settings.database),
-            slots=store.workers,
-            now=clock.now,
-            lease_seconds=settings.lease_seconds,
-            workers=settings.workers,
-        )
+        engine = _engine(settings, store)
         receiver = Receiver(
             store.images,
             store.images,
@@ -96,6 +92,8 @@ class Bridge:
             limits=_limits(settings),
             aet=settings.dimse_aet,
             receiving=lambda: bridge.dimse_port,
+            endpoints=store.endpoints,
+            rules=Rules(most=settings.requests_per_provider),
         )
         access = Access(store.cases, store.events, clock.now)
         bridge = cls(
@@ -118,6 +116,7 @@ class Bridge:
                 settings.organisation,
                 alive=lambda: bridge.alive(),  # noqa: PLW0108 (the bridge is made by this call)
             ),
+            runs=Runs(store, access, engine, clock.now),
             engine=engine,
         )
         engine.stand_in = bridge.stand_in
@@ -130,7 +129,7 @@ class Bridge:
         self.store.originals.sweep()
         self._listen(required=bool(serving))
         self._slot = take_slot(self._slots)
-        steps = _Steps(self.pulling, self.assembling, self.desk)
+        steps = _Steps(self.pulling, self.assembling, self.desk, self.runs)
         self.engine.start(self._slot.name, self.pulling, steps, serving=serving)
 
     def alive(self) -> bool:
@@ -270,24 +269,20 @@ class Bridge:
         self.begin_pull(actor, case_id, source)
 
     def begin_pull(self, actor: Actor, case_id: str, source: str | None) -> str:
-        """The same; returns the workflow that a caller may wait for."""
-        case = self.access.open_case(actor, case_id, Purpose.COLLECT)
-        run = int(case.facts.get("run", "0"))
-        if self.engine.unfinished(pull_id(case_id, run)):
-            return pull_id(case_id, run)
-        sources = [source] if source else list(case.providers)
-        if not set(sources) <= set(case.providers):
-            raise UsageError("the case has no such provider")
-        for name in sources:
-            self.store.ledgers.reopen(case_id, name)
-        self.store.cases.move(
-            case_id,
-            CaseState.COLLECTING,
-            _event(Happened.PULL_STARTED, case_id, actor, run=run + 1),
-            facts={"run": str(run + 1)},
-            outbox=lambda connection: self.engine.pull_in(connection, case_id, run + 1, sources),
-        )
-        return pull_id(case_id, run + 1)
+        """The same; returns the workflow that a caller may wait for. A paused pull goes on."""
+        return self.runs.begin(actor, case_id, source)
+
+    def pause_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """Put the pull down after what is in hand."""
+        self.runs.pause(actor, case_id, source)
+
+    def resume_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """Go on with a paused pull, from the page where it was put down."""
+        self.runs.resume(actor, case_id, source)
+
+    def cancel_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """End a running or paused pull; what came stays."""
+        self.runs.cancel(actor, case_id, source)
 
     def confirm_patient(self, actor: Actor, case_id: str, source: str, patient_id: str) -> None:
         """
@@ -339,11 +334,12 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """workflows.CaseSteps of three rooms."""
+    """workflows.CaseSteps of four rooms."""
 
     pulling: Pulling
     assembling: Assembling
     desk: OpinionDesk
+    runs: Runs
 
     def assemble(self, case_id: str) -> int:
         """Make the case record."""
@@ -353,12 +349,27 @@ class _Steps:
         """Move a delivery one rung."""
         return self.desk.advance(delivery_id)
 
+    def retry(self, case_id: str, run: int, sources: Sequence[str]) -> None:
+        """Ask sources that failed once more."""
+        self.runs.again(case_id, run, sources)
+
     def stopped(self, case_id: str, source: str, error: str) -> None:
         """Tell the nurse what stopped by our own fault."""
         if source:
             self.pulling.stopped(case_id, source, error)
         else:
             self.assembling.stopped(case_id, error)
+
+
+def _engine(settings: Settings, store: Store) -> Engine:
+    return Engine(
+        store.database.engine,
+        connections=make_job_engine(settings.database),
+        slots=store.workers,
+        now=clock.now,
+        lease_seconds=settings.lease_seconds,
+        workers=settings.workers,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -11,8 +11,10 @@ BridgeError
 │   ├── ProviderBusy          FB-2002  429, 503                                  retry after
 │   ├── LoginRefused          FB-2003  the token endpoint or 401
 │   ├── ProviderRefused       FB-2004  403 and other 4xx
+│   │   └── PageExpired       FB-2011  a page of a chain is gone: begin the chain anew
 │   ├── ProviderFailed        FB-2005  5xx                                       retry
 │   ├── NotFhir               FB-2006  200, but not what FHIR says it should be  retry
+│   │   └── OnlyXml           FB-2012  XML, however JSON is asked for
 │   ├── Truncated             FB-2007  the body ended early                      retry
 │   ├── TooLarge              FB-2008  beyond the cap
 │   ├── ForeignAddress        FB-2009  a link leads to another origin
@@ -155,7 +157,7 @@ class NotFhir(ProviderError):
 
     code = "FB-2006"
     advice = "The hospital answered with something that is no record. The bridge tries again."
-    default_retry_seconds = 2.0
+    default_retry_seconds: ClassVar[float | None] = 2.0
 
 
 class Truncated(ProviderError):
@@ -187,6 +189,21 @@ class PageLoop(ProviderError):
 
     code = "FB-2010"
     advice = "The hospital's list of records repeats itself. What came is kept; more may exist."
+
+
+class PageExpired(ProviderRefused):
+    """The server does not know the page of a chain any more: the chain can be begun anew."""
+
+    code = "FB-2011"
+    advice = "The hospital's list of records ran out of time while it was read. It is read again."
+
+
+class OnlyXml(NotFhir):
+    """The server answers XML, asked for JSON in either way that FHIR has."""
+
+    code = "FB-2012"
+    advice = "The hospital answers in a form that the bridge does not read. Integration was told."
+    default_retry_seconds = None
 
 
 class IdentityError(BridgeError):

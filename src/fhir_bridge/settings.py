@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     http_timeout_seconds: float = Field(
         60.0, gt=0, description="Deadline of one whole answer from a provider."
     )
+    requests_per_provider: int = Field(
+        16, ge=1, le=64, description="Most requests at the same time to one provider's endpoint."
+    )
     lease_seconds: float = Field(
         15.0, gt=0, description="A worker without a heartbeat for this long is taken over."
     )

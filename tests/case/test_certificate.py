@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_bridge.case.certificate import COMPLETE, Count, Evidence, Grade, grade, line, said, worst
+from fhir_bridge.case.findings import FINDINGS
 
 counts = st.builds(
     Count,
@@ -27,6 +28,10 @@ evidences = st.builds(
     warnings=st.integers(0, 2),
     not_asked=st.sampled_from(["", "not offered"]),
     refused=st.sampled_from(["", "refused"]),
+    findings=st.lists(st.sampled_from(sorted(FINDINGS)), max_size=2).map(tuple),
+    unreadable=st.integers(0, 1),
+    attachments_failed=st.integers(0, 1),
+    attachments_empty=st.integers(0, 1),
 )
 
 
@@ -115,6 +120,14 @@ def test_the_line_says_the_highest_number_that_is_trusted():
     assert (made.said, made.got, made.grade) == (4, 3, Grade.SHORT)
     assert made.witnesses == ("_summary=count", "Bundle.total")
     assert said(Evidence()) is None
+
+
+@given(evidences)
+def test_what_is_not_complete_says_why_and_every_finding_has_its_words(evidence):
+    made = line("st-anne", "DocumentReference", evidence)
+    assert bool(made.reason) is (made.grade not in COMPLETE)
+    assert all(FINDINGS[code].nurse and FINDINGS[code].engineer for code in made.findings)
+    assert set(made.agreed) <= set(made.witnesses)
 
 
 @given(st.lists(st.sampled_from(Grade), max_size=5))

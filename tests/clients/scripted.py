@@ -68,6 +68,8 @@ class MemoryWriter:
 class Bearer:
     """A login that can be renewed, and counts how often it was."""
 
+    name = "Authorization"
+
     def __init__(self, *values: str) -> None:
         self.values, self.renewals = list(values) or [CANARY], 0
 

@@ -120,7 +120,7 @@ def test_a_senseless_retry_after_counts_as_none(ehr, open_wire, header):
     patience = replace(QUICK, attempts=1)
     with pytest.raises(ProviderBusy) as caught:
         open_wire(ehr.url, patience=patience).ask(Ask(f"{ehr.url}/fhir/a"))
-    assert caught.value.retry_after_seconds == ProviderBusy.default_retry_seconds
+    assert 0.5 < caught.value.retry_after_seconds <= 1, "the first guess of the manners"
 
 
 # Whole bodies

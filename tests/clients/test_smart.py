@@ -268,3 +268,117 @@ def test_a_token_endpoint_of_another_scheme_is_refused(ehr, open_wire):
 def test_wrong_shapes_in_a_smart_configuration_count_as_absent():
     odd = {"token_endpoint": 7, "capabilities": "x", "other": [1]}
     assert Smart.of(odd, "https://a.example/fhir") == Smart()
+
+
+class Recollection:
+    """A memory that outlives the Tokens."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def fact(self, name):
+        return self.kept.get(name)
+
+    def learn(self, **facts):
+        self.kept |= facts
+
+
+def test_what_a_server_understands_is_remembered_across_processes(ehr, login):
+    server, memory = TokenServer(ehr, v2=True), Recollection()
+    server.v2 = False  # it says v2, and takes v1 only
+    login(memory=memory).header()
+    assert memory.kept == {"scope_syntax": "v1"}
+    login(memory=memory).header()
+    assert len(server.assertions) == 3
+
+
+def test_a_server_that_changed_its_mind_is_learnt_anew(ehr, login):
+    TokenServer(ehr, v2=True)
+    memory = Recollection()
+    memory.learn(scope_syntax="v1")
+    assert login(memory=memory).header() == "Bearer token-1"
+    assert memory.kept == {"scope_syntax": "v2"}
+
+
+def test_scopes_of_the_operator_are_asked_for_word_by_word(ehr, login):
+    server = TokenServer(ehr)
+    login(scope="system/Patient.rs system/*.rs").header()
+    assert server.seen == ["system/Patient.rs system/*.rs"]
+
+
+def _takes(way, ehr, methods):
+    """A token endpoint that takes a client secret in one way only."""
+    smart = {"token_endpoint": "../token", "token_endpoint_auth_methods_supported": methods}
+    ehr.on("/fhir/.well-known/smart-configuration", says(200, simplejson.dumps(smart).encode()))
+    ways = []
+
+    def token(door):
+        posted = b"client_secret=pw" in door.call.body
+        ways.append("client_secret_post" if posted else "client_secret_basic")
+        if ways[-1] != way:
+            return door.say(401, b'{"error":"invalid_client"}')
+        return door.say(200, b'{"access_token":"t","expires_in":300,"scope":"system/*.rs"}')
+
+    ehr.on("/token", token)
+    return ways
+
+
+@pytest.mark.parametrize(
+    ("way", "methods", "tried"),
+    [
+        ("client_secret_basic", [], ["client_secret_basic"]),
+        ("client_secret_post", ["client_secret_post"], ["client_secret_post"]),
+        ("client_secret_post", [], ["client_secret_basic", "client_secret_post"]),
+        (
+            "client_secret_basic",
+            ["client_secret_post"],
+            ["client_secret_post", "client_secret_basic"],
+        ),
+    ],
+)
+def test_a_client_secret_goes_the_way_that_the_server_takes(ehr, login, way, methods, tried):
+    ways, memory = _takes(way, ehr, methods), Recollection()
+    tokens = login(signer=None, secret="pw", memory=memory)
+    assert tokens.header() == "Bearer t"
+    assert ways == tried
+    assert memory.kept["token_auth_method"] == way
+    ways.clear()
+    login(signer=None, secret="pw", memory=memory).header()
+    assert ways == [way]
+
+
+def test_a_secret_that_is_wrong_is_tried_once_each_way(ehr, login):
+    ways = _takes("neither", ehr, [])
+    with pytest.raises(LoginRefused):
+        login(signer=None, secret="pw").header()
+    assert ways == ["client_secret_basic", "client_secret_post"]
+
+
+def test_the_account_of_a_login_tells_what_was_asked_and_granted_and_no_token(ehr, login):
+    TokenServer(ehr)
+    tokens = login()
+    assert tokens.account() is None
+    tokens.header()
+    account = tokens.account()
+    assert (account.method, account.proof) == ("private_key_jwt", "RS384, kid rsa-1")
+    assert account.asked == account.granted
+    assert "token-1" not in repr(account)
+
+
+def test_a_token_that_no_header_can_hold_is_refused(ehr, login):
+    TokenServer(ehr)
+    ehr.on("/token", says(200, b'{"access_token":"a\\r\\nb","expires_in":300}'))
+    with pytest.raises(LoginRefused):
+        login().header()
+
+
+def test_a_token_endpoint_that_moved_is_found_again(ehr, login):
+    server = TokenServer(ehr)
+    tokens = login()
+    tokens.header()
+    ehr.on("/token", says(404))
+    with pytest.raises(LoginRefused):
+        tokens.renewed("Bearer token-1")
+    ehr.on("/token", server._token)
+    assert tokens.header() == "Bearer token-2"
+    assert ehr.paths().count("/fhir/.well-known/smart-configuration") == 2

@@ -24,7 +24,7 @@ KNOWN_TO = {
     "pynetdicom": {"clients/dimse.py", "clients/dimse_rows.py", "servers/dimse", "simulators"},
     "fhir.resources": {"standards/fhir"},
     "joserfc": {"security", "clients/smart.py", "simulators"},
-    "cryptography": {"security"},
+    "cryptography": {"security", "simulators/community.py"},
     "typst": {"pipeline/opinion"},
 }
 STANDARD_LIBRARY_ONLY = ("case", "errors.py", "clock.py")

@@ -15,6 +15,12 @@ from fhir_bridge.standards.terminology.translate import concept_map, maps
 
 FOLDER = tables.folder("mappings")
 FILES = sorted(FOLDER.rglob("*.csv"))
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(FOLDER).with_suffix("").as_posix()
+
+
 MAP_COLUMNS = [
     *("source_system", "source_code", "source_display", "equivalence"),
     *("target_system", "target_code", "target_display", "section", "why", "reviewed_by"),
@@ -25,6 +31,10 @@ KEYS = {
     "code-systems": ("alias",),
     "resource-types": ("type",),
     "section-rules": ("resource_type", "system", "code"),
+    "searches": ("order",),
+    "parts": ("type", "parameters"),
+    "rules": ("rule",),
+    "vendors": ("vendor", "element", "contains"),
 }
 MAPS = sorted(name for name, about in maps().items() if "url" in about)
 EQUIVALENCE = {"equal", "equivalent", "wider", "narrower", "inexact", "unmatched"}
@@ -47,7 +57,7 @@ def section_keys() -> set[str]:
     return {row["key"] for row in read(FOLDER / "chart-sections.csv")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=_name)
 def test_a_table_is_utf8_with_unix_lines_and_whole_rows(path):
     text = path.read_bytes().decode("utf-8")
     assert "\r" not in text
@@ -57,7 +67,7 @@ def test_a_table_is_utf8_with_unix_lines_and_whole_rows(path):
     assert all(cell == cell.strip() for row in rows for cell in row)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=_name)
 def test_the_keys_of_a_table_are_unique_and_sorted(path):
     columns = key_columns(path)
     keys = [tuple(row[column] for column in columns) for row in read(path)]
@@ -92,7 +102,7 @@ def test_a_map_has_the_columns_and_words_that_its_readme_explains(name):
         )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=_name)
 def test_loinc_codes_are_well_formed(path):
     for row in read(path):
         sides = [s for s in ("source", "target") if row.get(f"{s}_system") == "http://loinc.org"]

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__package__}.job")
+pytest.register_assert_rewrite(f"{__package__}.job", f"{__package__}.charts")
 
 from . import (  # noqa: E402 (what is imported here must not import job before the line above)
+    asymmetrik,
     chromium,
     dcmtk,
+    hapi,
     keys,
     medplum,
     oidc_provider,
@@ -94,6 +96,20 @@ def medplum_smart(
 ) -> Iterator[FhirServer]:
     """Medplum that takes the token server's tokens, and no others, scope by scope."""
     with medplum.serving(tmp_path_factory.mktemp("medplum-smart"), token_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hapi_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
+    """HAPI's JPA server without any guard, one for the session; `hapi.guarded` puts one before."""
+    with hapi.serving(tmp_path_factory.mktemp("hapi")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def asymmetrik_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
+    """Asymmetrik's framework without any guard, for its quirks."""
+    with asymmetrik.serving(tmp_path_factory.mktemp("asymmetrik")) as server:
         yield server
 
 

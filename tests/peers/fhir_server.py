@@ -54,6 +54,7 @@ class FhirServer:
     ) -> Answer:
         """One request to base + path as the loader; never raises on an HTTP status."""
         sent = {"Accept": "application/fhir+json", "Content-Type": "application/fhir+json"}
+        sent["Cache-Control"] = "no-cache"  # HAPI answers a search of the last minute from memory
         if self.loader_token:
             sent["Authorization"] = f"Bearer {self.loader_token}"
         return request(method, self.base + path, body, {**sent, **(headers or {})})
@@ -73,7 +74,7 @@ class FhirServer:
         status is looked at, since a server may answer 200 to a transaction that it half took.
         """
         for start in range(0, len(resources), PER_TRANSACTION):
-            part = [_encoded(one) for one in resources[start : start + PER_TRANSACTION]]
+            part = [encoded(one) for one in resources[start : start + PER_TRANSACTION]]
             self._transaction(part)
 
     def _transaction(self, resources: Sequence[bytes]) -> None:
@@ -87,7 +88,8 @@ class FhirServer:
                 raise LoadRefused(f"{self.name}: {entry['response']}")
 
 
-def _encoded(resource: Mapping[str, Any] | bytes) -> bytes:
+def encoded(resource: Mapping[str, Any] | bytes) -> bytes:
+    """A resource as JSON; bytes are left as they are."""
     if isinstance(resource, bytes):
         return resource
     return simplejson.dumps(resource, use_decimal=True).encode()

@@ -7,7 +7,6 @@ import csv
 import hashlib
 from collections import Counter
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,26 +21,25 @@ from fhir_bridge.settings import Settings
 from fhir_bridge.standards.fhir import json
 from fhir_bridge.steps.pulling import is_complete, lines
 
+from .charts import LISTED, Json, LoadedChart, attachments
 from .peer import ROOT, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from fhir_bridge.bridge import Bridge
     from fhir_bridge.case.delivery import Delivery
+    from fhir_bridge.case.ledger import RecordKey
 
     from .fhir_server import FhirServer
     from .validator import Judges
 
 SPECIALTIES = ("oncology", "neurology", "neurosurgery", "cardiology", "gastroenterology")
-LISTED = ("DocumentReference", "DiagnosticReport", "ImagingStudy")
-"""What the bridge asks for by search; everything else comes because one of these refers to it."""
 OURS = frozenset({"Composition", "Organization", "Patient", "Provenance"})
 """Entries that the bridge makes; an Organization and a Patient may be the hospital's as well."""
 NO_ERRORS: Mapping[str, list[str]] = {"hapi": [], "medplum": [], "fhirkit": []}
-
-Json = dict[str, Any]
 
 
 @contextmanager
@@ -52,24 +50,21 @@ def running_bridge(folder: Path, **settings: Any) -> Iterator[Bridge]:
         yield bridge
 
 
-class Chart:
+class Chart(LoadedChart):
     """One fixture case: what its treating hospital holds, and what the programme knows of it."""
 
     def __init__(self, specialty: str) -> None:
         self.specialty = specialty
         self.folder = ROOT / "fixtures" / "cases" / specialty
         self.opinion = (self.folder / "opinion.md").read_bytes()
+        super().__init__(self._resources(), self._files())
 
-    @cached_property
-    def resources(self) -> Mapping[str, Json]:
-        """`Type/id` -> resource: everything of the EHR but its files, digits as in the fixture."""
-        files = sorted((self.folder / "ehr").glob("[A-Z]*.json"))
-        found = (one for file in files for one in json.loads(file.read_bytes()))
-        return {f"{one['resourceType']}/{one['id']}": one for one in found}
+    def _resources(self) -> Iterator[Json]:
+        """Everything of the EHR but its files, digits as in the fixture."""
+        for file in sorted((self.folder / "ehr").glob("[A-Z]*.json")):
+            yield from json.loads(file.read_bytes())
 
-    @cached_property
-    def files(self) -> Mapping[str, tuple[str, bytes]]:
-        """`Binary/id` -> content type and bytes."""
+    def _files(self) -> Mapping[str, tuple[str, bytes]]:
         with (self.folder / "ehr" / "binaries.csv").open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
         folder = self.folder / "files"
@@ -77,77 +72,6 @@ class Chart:
             f"Binary/{row['id']}": (row["content_type"], (folder / row["file"]).read_bytes())
             for row in rows
         }
-
-    def load_into(self, server: FhirServer, dicomweb: str = "http://127.0.0.1:9/dicom-web") -> None:
-        """Lay the chart, files included, into a server."""
-        binaries = [
-            {
-                "resourceType": "Binary",
-                "id": reference.removeprefix("Binary/"),
-                "contentType": content_type,
-                "data": base64.b64encode(body).decode(),
-            }
-            for reference, (content_type, body) in self.files.items()
-        ]
-        placed = [
-            {**one, "address": dicomweb} if one.get("address") == "{dicomweb}" else one
-            for one in self.resources.values()
-        ]
-        server.load([json.dumps(one) for one in (*placed, *binaries)])
-
-    @property
-    def patient(self) -> str:
-        """The patient's id at the hospital."""
-        (only,) = self.ids("Patient")
-        return only
-
-    def ids(self, kind: str) -> set[str]:
-        """The ids of one type."""
-        return {one["id"] for one in self.resources.values() if one["resourceType"] == kind}
-
-    @cached_property
-    def reachable(self) -> frozenset[str]:
-        """`Type/id` of all that a whole pull brings: the listed types and what they lead to."""
-        seen: set[str] = set()
-        ahead = [key for key in self.resources if key.split("/")[0] in (*LISTED, "Patient")]
-        while ahead:
-            key = ahead.pop()
-            if key not in seen:
-                seen.add(key)
-                ahead += _references(self.resources[key])
-        return frozenset(seen)
-
-    @cached_property
-    def attachments(self) -> Mapping[str, Counter[str]]:
-        """`Type/id` -> SHA-256 of each content that the record names and the hospital has."""
-        found = {}
-        for key in self.reachable:
-            bodies = [self._body(attachment) for attachment in _attachments(self.resources[key])]
-            found[key] = Counter(hashlib.sha256(body).hexdigest() for body in bodies if body)
-        return {key: hashes for key, hashes in found.items() if hashes}
-
-    def _body(self, attachment: Mapping[str, Any]) -> bytes:
-        if "data" in attachment:
-            return base64.b64decode(attachment["data"])
-        return self.files.get(attachment.get("url", ""), ("", b""))[1]
-
-
-def _references(node: object) -> Iterator[str]:
-    """Every literal reference below a node: read by eye, not by the code that is tested."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "reference" and isinstance(value, str) and not value.startswith("#"):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(node, list):
-        for one in node:
-            yield from _references(one)
-
-
-def _attachments(resource: Mapping[str, Any]) -> list[Json]:
-    contents = [content["attachment"] for content in resource.get("content", ())]
-    return [*contents, *resource.get("presentedForm", ())]
 
 
 def open_case(bridge: Bridge, chart: Chart, *sources: str, case_id: str | None = None) -> str:
@@ -242,20 +166,32 @@ def case_record(bridge: Bridge, case_id: str) -> Json:
     return json.load_object(bridge.store.records.document(bridge.store.records.get(case_id)))
 
 
-def check_records(bridge: Bridge, case_id: str, chart: Chart) -> None:
-    """What was pulled is what was loaded: ids per listed type, and all that they lead to."""
+def check_records(bridge: Bridge, case_id: str, chart: LoadedChart) -> None:
+    """
+    What was pulled is what was loaded: ids per listed type, and all that they lead to.
+
+    What they refer to and the hospital does not have is named as missing, one by one.
+    """
     rows = bridge.store.ledgers.rows(case_id)
-    keys = [row.key for row in rows if row.key.kind not in (ATTACHMENT, INSTANCE)]
-    came = {f"{key.kind}/{key.id}" for key in keys}
-    assert {kind: _ids(came, kind) for kind in LISTED} == {kind: chart.ids(kind) for kind in LISTED}
+    records = [row for row in rows if row.key.kind not in (ATTACHMENT, INSTANCE)]
+    failed = {_reference(row.key) for row in records if row.state is RecordState.FAILED}
+    came = {_reference(row.key) for row in records} - failed
+    assert {kind: _ids(came, kind) for kind in LISTED} == {
+        kind: _ids(chart.reachable, kind) for kind in LISTED
+    }
     assert came == chart.reachable
+    assert failed == chart.absent
 
 
-def _ids(references: set[str], kind: str) -> set[str]:
+def _reference(key: RecordKey) -> str:
+    return f"{key.kind}/{key.id}"
+
+
+def _ids(references: AbstractSet[str], kind: str) -> set[str]:
     return {one.removeprefix(f"{kind}/") for one in references if one.startswith(f"{kind}/")}
 
 
-def check_attachments(bridge: Bridge, case_id: str, chart: Chart) -> None:
+def check_attachments(bridge: Bridge, case_id: str, chart: LoadedChart) -> None:
     """Every content that the hospital has is held, byte for byte, under the record it is of."""
     held: dict[str, Counter[str]] = {}
     for one in bridge.store.ledgers.attachments(case_id):
@@ -279,7 +215,7 @@ def check_delivered(bridge: Bridge, case_id: str, chart: Chart, server: FhirServ
     assert (first.state.value, first.read_back, first.attempts) == ("confirmed", "equal", 1)
     assert opinions_in_chart(server, chart.patient, first.identifier) == [first.location]
     signed = bridge.store.opinions.of_case(case_id)[0]
-    shown = [_shown(server, one) for one in _attachments(server.read(f"/{first.location}"))]
+    shown = [_shown(server, one) for one in attachments(server.read(f"/{first.location}"))]
     assert [hashlib.sha256(body).hexdigest() for body in shown] == [signed.pdf, signed.document]
     again = finish(bridge, case_id, chart)
     assert again == first

@@ -19,11 +19,12 @@ PROGRAM = HERE / "node" / "token-server.mjs"
 INSTALLED = HERE / "node" / "node_modules" / "oidc-provider"
 
 _TYPES = (
-    "*", "AuditEvent", "Binary", "Bundle", "Communication", "Composition", "Condition", "Consent",
-    "DiagnosticReport", "Device", "DocumentReference", "Encounter", "Endpoint", "ImagingStudy",
-    "List", "Medication", "MedicationRequest", "Observation", "Organization", "Patient",
-    "Practitioner", "PractitionerRole", "Procedure", "Provenance", "ServiceRequest", "Specimen",
-    "Subscription", "Task",
+    "*", "AllergyIntolerance", "AuditEvent", "Binary", "Bundle", "CarePlan", "Communication",
+    "Composition", "Condition", "Consent", "DiagnosticReport", "Device", "DocumentReference",
+    "Encounter", "Endpoint", "ImagingStudy", "Immunization", "List", "Location", "Media",
+    "Medication", "MedicationRequest", "Observation", "Organization", "Patient", "Practitioner",
+    "PractitionerRole", "Procedure", "Provenance", "ServiceRequest", "Specimen", "Subscription",
+    "Task",
 )  # fmt: skip
 _LETTERS = (
     "read",

@@ -6,6 +6,7 @@ PEERS_PYTHON ?= python3
 PEERS_NODE := $(PEERS_HERE)/node/node_modules/.package-lock.json
 PEERS_SEKMET := $(PEERS_OUT)/sekmet/.installed
 PEERS_VALIDATOR := $(PEERS_OUT)/validator/.installed
+PEERS_HAPI := $(PEERS_OUT)/hapi/.installed
 PEERS_DEBIAN := orthanc orthanc-dicomweb dcmtk chromium postgresql dicom3tools poppler-utils
 # Tools that build or run a peer, and the Debian package of each. Only looked for by name of the command.
 PEERS_TOOLS := node:nodejs npm:npm javac:openjdk-17-jdk-headless mvn:maven setpriv:util-linux
@@ -13,7 +14,7 @@ PEERS_TOOLS := node:nodejs npm:npm javac:openjdk-17-jdk-headless mvn:maven setpr
 .PHONY: peers peers-debian peers-lock
 
 peers: peers-debian  ## install the real foreign systems that the peer tests use
-	@$(MAKE) --no-print-directory -f $(PEERS_HERE)/peers.mk $(PEERS_NODE) $(PEERS_SEKMET) $(PEERS_VALIDATOR)
+	@$(MAKE) --no-print-directory -f $(PEERS_HERE)/peers.mk $(PEERS_NODE) $(PEERS_SEKMET) $(PEERS_VALIDATOR) $(PEERS_HAPI)
 	@echo "Peers are ready."
 
 # While a package is installed, policy-rc.d keeps Debian from starting its service (Orthanc on ports
@@ -40,7 +41,7 @@ peers-debian:
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 $(PEERS_NODE): $(PEERS_HERE)/node/package.json $(PEERS_HERE)/node/package-lock.json $(PEERS_HERE)/node/.npmrc
-	@echo "Installing the Node peers (Medplum, oidc-provider) ..."
+	@echo "Installing the Node peers (Medplum, asymmetrik, oidc-provider, the specification's examples) ..."
 	@cd $(PEERS_HERE)/node && npm ci --silent --ignore-scripts
 	@touch $@
 
@@ -56,6 +57,14 @@ $(PEERS_VALIDATOR): $(PEERS_HERE)/validator/pom.xml $(PEERS_HERE)/validator/Vali
 	@mvn -B -q -l $(PEERS_OUT)/validator/maven.log -f $< dependency:copy-dependencies -DincludeScope=runtime \
 	  -DoutputDirectory=$(CURDIR)/$(PEERS_OUT)/validator/lib >/dev/null || { cat $(PEERS_OUT)/validator/maven.log; exit 1; }
 	@javac -Xlint:all,-processing,-path -cp '$(PEERS_OUT)/validator/lib/*' -d $(PEERS_OUT)/validator/classes $(PEERS_HERE)/validator/Validator.java
+	@touch $@
+
+$(PEERS_HAPI): $(PEERS_HERE)/hapi/pom.xml $(PEERS_HERE)/hapi/HapiServer.java
+	@echo "Building the HAPI FHIR JPA server ..."
+	@rm -rf $(PEERS_OUT)/hapi && mkdir -p $(PEERS_OUT)/hapi
+	@mvn -B -q -l $(PEERS_OUT)/hapi/maven.log -f $< dependency:copy-dependencies -DincludeScope=runtime \
+	  -DoutputDirectory=$(CURDIR)/$(PEERS_OUT)/hapi/lib >/dev/null || { cat $(PEERS_OUT)/hapi/maven.log; exit 1; }
+	@javac -Xlint:all,-processing,-path,-classfile -proc:none -cp '$(PEERS_OUT)/hapi/lib/*' -d $(PEERS_OUT)/hapi/classes $(PEERS_HERE)/hapi/HapiServer.java
 	@touch $@
 
 peers-lock:  ## rewrite the locks of the peers (needs uv)

@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from .fhir_server import FhirServer
     from .validator import Judges
 
-GRADES = {
-    "DocumentReference": "consistent",
-    "DiagnosticReport": "consistent",
-    "ImagingStudy": "consistent",
-    # The chart lists images, and this provider has no archive that could hand them over.
-    "DICOM images": "short",
-}
-
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
@@ -36,8 +28,9 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
 
 def test_a_case_goes_all_the_way(bridge: Bridge, medplum_open: FhirServer, judges: Judges) -> None:
     bridge.add_provider(TreatingProvider("medplum", "Medplum", fhir=medplum_open.base))
-    found = job.whole_job(bridge, job.Chart("oncology"), medplum_open, "medplum", judges)
-    assert found == GRADES
+    chart = job.Chart("oncology")
+    found = job.whole_job(bridge, chart, medplum_open, "medplum", judges)
+    assert found == chart.grades
 
 
 @pytest.mark.parametrize(("alg", "specialty"), [("RS384", "neurology"), ("ES384", "cardiology")])
@@ -56,6 +49,7 @@ def test_a_case_goes_all_the_way_behind_a_token_server(
         )
         bridge.add_provider(provider)
         assert server.ask("GET", "/Patient", headers={"Authorization": ""}).status == 401
-        found = job.whole_job(bridge, job.Chart(specialty), server, provider.id, judges)
+        chart = job.Chart(specialty)
+        found = job.whole_job(bridge, chart, server, provider.id, judges)
         assert tokens.refusals() == []
-    assert found == GRADES
+    assert found == chart.grades

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from fhir_bridge.case.case import DimseNode, TreatingProvider
+from fhir_bridge.pipeline.pull import plan
 from fhir_bridge.security.access import LOCAL
 from fhir_bridge.simulators.studies import make_studies
 
@@ -91,12 +92,7 @@ def test_chart_and_archive_make_one_case_all_the_way(
     _fill(orthanc_pacs, drawn.indexed, bridge)
     bridge.add_provider(_hospital(ehr, orthanc_pacs, "dicomweb", "dimse"))
     found = job.whole_job(bridge, CHART, ehr, "hospital", judges)
-    assert found == {
-        "DocumentReference": "consistent",
-        "DiagnosticReport": "consistent",
-        "ImagingStudy": "consistent",
-        "DICOM images": "proven",
-    }
+    assert found == CHART.grades | {"DICOM images": "proven"}
     (case,) = bridge.store.cases.all()
     held = images.of_bridge(bridge, bridge.store.images.of_case(case.id))
     assert held == images.of_files(drawn.indexed)
@@ -130,7 +126,7 @@ def test_an_archive_alone_is_pulled_by_c_get_once_a_person_said_who_the_patient_
     assert _came_by(bridge, instances) == {"C-GET"}
     said = {line["type"]: (line["grade"], line["reason"]) for line in bridge.certificate(case_id)}
     no_chart = ("not-asked", "no way to this hospital's chart is set up")
-    assert said == {"DICOM images": ("consistent", "")} | dict.fromkeys(job.LISTED, no_chart)
+    assert said == {"DICOM images": ("consistent", "")} | dict.fromkeys(plan.core(), no_chart)
 
 
 def test_an_archive_that_refuses_c_get_sends_by_c_move(

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from .fhir_server import FhirServer
     from .validator import Judges
 
-CONSISTENT = {"DocumentReference": "consistent", "DiagnosticReport": "consistent"}
-# The chart lists images, and this provider has no archive that could hand them over.
-WITHOUT_IMAGES = {"ImagingStudy": "consistent", "DICOM images": "short"}
-
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
@@ -36,16 +32,17 @@ def test_a_case_goes_all_the_way(
     specialty: str, bridge: Bridge, sekmet_open: FhirServer, judges: Judges
 ) -> None:
     bridge.add_provider(TreatingProvider("sekmet", "Sekmet", fhir=sekmet_open.base))
-    found = job.whole_job(bridge, job.Chart(specialty), sekmet_open, "sekmet", judges)
-    assert found == CONSISTENT | WITHOUT_IMAGES | _broken_link(specialty)
+    chart = job.Chart(specialty)
+    found = job.whole_job(bridge, chart, sekmet_open, "sekmet", judges)
+    assert found == chart.grades
     rows = [row for case in bridge.store.cases.all() for row in bridge.store.ledgers.rows(case.id)]
     reasons = {row.reason for row in rows if row.key.kind == INSTANCE}
     assert reasons == {"no way to this hospital's images is set up"}
 
 
-def _broken_link(specialty: str) -> dict[str, str]:
-    """The one document of all fixtures whose file does not exist."""
-    return {"DocumentReference": "short"} if specialty == "gastroenterology" else {}
+def test_the_one_file_that_does_not_exist_is_known_beforehand() -> None:
+    """Of all fixtures' documents, one names a file that the hospital does not have."""
+    assert {one for one in job.SPECIALTIES if job.Chart(one).elsewhere} == {"gastroenterology"}
 
 
 def test_a_case_goes_all_the_way_behind_the_smart_login(
@@ -59,5 +56,6 @@ def test_a_case_goes_all_the_way_behind_the_smart_login(
         )
         bridge.add_provider(provider)
         assert server.ask("GET", "/Patient", headers={"Authorization": ""}).status == 401
-        found = job.whole_job(bridge, job.Chart("oncology"), server, "guarded", judges)
-    assert found == CONSISTENT | WITHOUT_IMAGES
+        chart = job.Chart("oncology")
+        found = job.whole_job(bridge, chart, server, "guarded", judges)
+    assert found == chart.grades

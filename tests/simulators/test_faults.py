@@ -18,6 +18,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at impo
 )
 
 from fhir_bridge.simulators import faults
+from fhir_bridge.simulators.faults import chains, creates, images, login
+from fhir_bridge.simulators.faults.fault import Fault
 
 from .small_case import CLIENT, DOCUMENTS, MRN, PDF, STUDY, Keys, Visit
 from .test_dicomweb import AS_STORED, parts, web
@@ -80,7 +82,7 @@ def test_slow_pages_take_their_time(ehr: Callable[..., Visit]) -> None:
     visit = ehr("slow-pages")
     began = time.monotonic()
     visit.get(QUERY)
-    assert time.monotonic() - began >= faults.SLOW_PAGE_SECONDS
+    assert time.monotonic() - began >= chains.SLOW_PAGE_SECONDS
 
 
 def test_total_lies_but_every_page_comes(ehr: Callable[..., Visit]) -> None:
@@ -135,12 +137,12 @@ def test_a_foreign_attachment_lies_on_another_origin_that_notes_its_visitors(
 
 
 def test_a_token_expires_after_some_requests(open_hospital: Opened, keys: Keys) -> None:
-    login: dict[str, Any] = {"client_id": CLIENT, "jwks_url": keys.url, "open_door": False}
-    with open_hospital("token-expires", only="ehr", **login) as visit:
+    known: dict[str, Any] = {"client_id": CLIENT, "jwks_url": keys.url, "open_door": False}
+    with open_hospital("token-expires", only="ehr", **known) as visit:
         token = ask(visit, keys.assertion(token_url(visit))).json()["access_token"]
         bearer = {"authorization": f"Bearer {token}"}
         statuses = [visit.get("Patient/p-1", headers=bearer).status_code for _ in range(12)]
-    assert statuses == [200] * faults.TOKEN_USES + [401] * 2
+    assert statuses == [200] * login.TOKEN_USES + [401] * 2
 
 
 def test_a_document_is_stored_although_nothing_is_answered(ehr: Callable[..., Visit]) -> None:
@@ -173,7 +175,7 @@ def test_a_rewritten_document_keeps_its_text_only(ehr: Callable[..., Visit]) -> 
 def test_the_index_lags_behind_the_chart(
     ehr: Callable[..., Visit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "LAG_SECONDS", 0.3)
+    monkeypatch.setattr(creates, "LAG_SECONDS", 0.3)
     visit = ehr("index-lag")
     made = visit.post_document()
     assert total(visit, "DocumentReference?identifier=urn:uuid:77") == 0
@@ -214,7 +216,7 @@ def test_slow_images_take_their_time(open_hospital: Opened) -> None:
     with open_hospital("slow-images") as visit:
         began = time.monotonic()
         assert len(parts(web(visit, f"studies/{STUDY}", AS_STORED))) == 5
-        assert time.monotonic() - began >= 5 * faults.SLOW_IMAGE_SECONDS
+        assert time.monotonic() - began >= 5 * images.SLOW_IMAGE_SECONDS
 
 
 def test_an_unknown_fault_is_refused_with_the_names_that_exist() -> None:
@@ -224,7 +226,9 @@ def test_an_unknown_fault_is_refused_with_the_names_that_exist() -> None:
 
 def test_every_fault_has_a_name_a_line_and_a_place() -> None:
     assert len(set(faults.NAMES)) == len(faults.FAULTS)
+    plain = Fault("", "", "")
     for fault in faults.FAULTS:
         assert fault.shows
         assert fault.where
-        assert fault.edge is not None or faults.rules_with([fault]) != faults.rules_with([])
+        changed = faults.rules_with([fault]) != faults.rules_with([])
+        assert changed or fault.edge is not None or fault.born is not plain.born

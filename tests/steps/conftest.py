@@ -72,10 +72,7 @@ def pull(pulling: Pulling, case: Case) -> Callable[..., dict[str, Any]]:
         begun = dict(pulling.connect(case.id, "st-anne", number))
         if not begun["ready"]:
             return begun
-        for type_ in begun["types"]:
-            while pulling.turn(case.id, "st-anne", type_):
-                pass
-        while pulling.fill(case.id, "st-anne"):
+        while pulling.collect(case.id, "st-anne", impatient=False)["more"]:
             pass
         while pulling.image(case.id, "st-anne", number):
             pass

@@ -19,11 +19,7 @@ def chart(store, case, hospitals, fake):
 
 
 def test_a_whole_pull_ends_with_the_grade_of_its_source(pull, chart, store, case):
-    assert pull() == {
-        "ready": True,
-        "types": ["DocumentReference", "DiagnosticReport", "ImagingStudy"],
-        "grade": "consistent",
-    }
+    assert pull() == {"ready": True, "grade": "consistent"}
     assert store.cases.steps(case.id)["st-anne"][:2] == ("done", "")
     names = [event.name for event in store.events.after(0, case_id=case.id)]
     assert names[0] is Happened.SOURCE_CONNECTED
@@ -33,16 +29,12 @@ def test_a_whole_pull_ends_with_the_grade_of_its_source(pull, chart, store, case
 def test_each_step_may_run_twice(pulling, chart, store, case):
     """A step that was killed between its own commit and the engine's record runs again."""
     for _ in range(2):
-        begun = pulling.connect(case.id, "st-anne", 1)
-    for type_ in begun["types"]:
-        while pulling.turn(case.id, "st-anne", type_):
-            pass
-        assert pulling.turn(case.id, "st-anne", type_) is False
-    while pulling.fill(case.id, "st-anne"):
+        pulling.connect(case.id, "st-anne", 1)
+    while pulling.collect(case.id, "st-anne", impatient=False)["more"]:
         pass
     grades = set()
     for _ in range(2):
-        assert pulling.fill(case.id, "st-anne") == 0
+        assert not pulling.collect(case.id, "st-anne", impatient=False)["more"]
         assert pulling.image(case.id, "st-anne", 1) == 0
         grades.add(pulling.close(case.id, "st-anne"))
     assert grades == {"consistent"}
@@ -96,7 +88,7 @@ def test_an_archive_without_a_chart_still_gives_its_images(pull, hospitals, stor
 
     hospitals.ways = (fake.FakeArchive([InstanceClaim("1.2", "1.2.3", "1.2.3.4")], gives=0),)
     ended = pull()
-    assert (ended["types"], ended["grade"]) == ([], "short")
+    assert ended["grade"] == "short"
     grades = {line.type: line.grade for line in lines(store, case.id)}
     assert grades["DICOM images"] is Grade.SHORT
     assert grades["DocumentReference"] is Grade.NOT_ASKED

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from fhir_bridge.case.signing import SealedKey
+
 HOUR = timedelta(hours=1)
 
 
@@ -37,7 +39,22 @@ def test_a_session_that_was_ended_is_over(store, at):
     assert not store.logins.valid("s", at=at)
 
 
+def key(kid, alg, at, **more):
+    return SealedKey(kid, alg, kid.encode(), at, at, **more)
+
+
 def test_the_first_set_of_keys_stays(store, at):
-    store.keys.add_first([("k1", "RS384", b"a"), ("k2", "ES384", b"b")], at=at)
-    store.keys.add_first([("k3", "RS384", b"c")], at=at + HOUR)
-    assert [kid for kid, _, _ in store.keys.all()] == ["k1", "k2"]
+    store.keys.add_first([key("k1", "RS384", at), key("k2", "ES384", at)])
+    store.keys.add_first([key("k3", "RS384", at + HOUR)])
+    assert store.keys.all() == [key("k1", "RS384", at), key("k2", "ES384", at)]
+
+
+def test_successors_end_the_keys_before_them_and_one_rotation_runs_at_a_time(store, at):
+    store.keys.add_first([key("k1", "RS384", at)])
+    times = {"at": at, "retires_at": at + HOUR, "gone_at": at + 2 * HOUR}
+    successor = SealedKey("k2", "RS384", b"k2", at, at + HOUR)
+    assert store.keys.succeed([successor], **times)
+    assert not store.keys.succeed([key("k3", "RS384", at)], **times)
+    first, second = store.keys.all()
+    assert (first.retires_at, first.gone_at) == (at + HOUR, at + 2 * HOUR)
+    assert second == successor

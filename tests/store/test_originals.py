@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_bridge.errors import StorageFull, StoreError, TooLarge
-from fhir_bridge.store.originals import address
+from fhir_bridge.store.originals import Originals, address
 
 quick = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -45,9 +45,18 @@ def test_a_body_is_synced_then_named_then_its_folder_is_synced(store, folder, mo
     blob = store.originals.put(b"precious")
     target = address(folder / "originals", blob.sha256)
     assert done[0] == ("sync", "incoming")
-    assert done[-2:] == [("rename", target.name), ("sync", target.parent.name)]
-    # Every new level of folders is synced into the one above before the body gets its name.
-    assert [name for what, name in done[1:-2]] == ["originals", blob.sha256[:2]]
+    assert done[1:3] == [("rename", target.name), ("sync", target.parent.name)]
+    # A folder that is new has a name in the one above, which must be on the disk as well.
+    assert [name for what, name in done[3:]] == [blob.sha256[:2], "originals"]
+
+
+def test_folders_that_another_process_has_just_made_are_synced_as_well(store, folder, monkeypatch):
+    """It may be between making them and syncing them when we acknowledge what lies in them."""
+    blob = store.originals.put(b"precious")
+    done = _watch_disk(monkeypatch)
+    other = Originals(store.database, folder / "originals")
+    other.put(b"precious")
+    assert [name for _, name in done[1:]] == [blob.sha256[2:4], blob.sha256[:2], "originals"]
 
 
 def test_the_folder_is_synced_also_when_another_was_quicker(store, folder, monkeypatch):

@@ -39,6 +39,8 @@ class Auth(StrEnum):
     BASIC = "basic"
     CLIENT_SECRET = "client-secret"  # noqa: S105 (the name of a method, not a secret)
     PRIVATE_KEY_JWT = "private-key-jwt"
+    HEADER = "header"
+    UDAP = "udap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,36 @@ class DimseNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Papers:
+    """
+    What a login shows besides its secret; nothing here is secret, and all of it is optional.
+
+    `header` is the name of a static header, `scopes` what we ask for word by word instead of our
+    own choice. The certificates are PEM texts, leaf first: ours for mutual TLS and the authorities
+    that signed the endpoint's; ours for UDAP and the anchors of its trust community (a URI).
+    `organization` (URI) and `contact` (mailto URI) are who we are to a UDAP server.
+    """
+
+    header: str = ""
+    scopes: str = ""
+    tls_certificate: str = ""
+    tls_authorities: str = ""
+    udap_certificate: str = ""
+    udap_anchors: str = ""
+    community: str = ""
+    organization: str = ""
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TreatingProvider:
     """
     An organisation that treats the patient and holds the records.
 
-    `id` is the slug of `name` and the source in every key. `secret` is sealed (never clear text).
+    `id` is the slug of `name` and the source in every key. `secret` is sealed (never clear text),
+    and so are the private keys in `sealed` (`tls-key`, `udap-key`). `vendor` is whose EHR it is
+    (`epic`, `oracle`, `meditech`, `athena`, `hapi`); empty means: find out.
+    `bulk` is what a bulk export is asked of instead of pages: a Group's id, or `patient`.
     `issuers` maps what the source writes as IssuerOfPatientID to the identifier system.
     """
 
@@ -72,6 +99,10 @@ class TreatingProvider:
     dicomweb: str = ""
     allowed_origins: tuple[str, ...] = ()
     issuers: Mapping[str, str] = field(default_factory=dict)
+    vendor: str = ""
+    papers: Papers = Papers()
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
+    bulk: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+from fhir_bridge.case.findings import FINDINGS, ordered
 
 
 class Grade(StrEnum):
@@ -49,6 +51,10 @@ class Evidence:
     `obtained` counts what we hold; `missing` what is listed and not held (ids, instances, failed
     attachments); `broken` says why a page chain ended early; `warnings` counts outcome entries
     that say suppressed, incomplete or more may exist; `not_asked` and `refused` are reasons.
+    `findings` are codes of case/findings.py; `page_size` is the largest page seen, in entries;
+    `unreadable` counts entries that came and could not be read. Of the attachments that the
+    records name, `attachments_failed` (within `missing`) were not handed over, and
+    `attachments_empty` have neither address nor content.
     """
 
     obtained: int = 0
@@ -58,11 +64,22 @@ class Evidence:
     warnings: int = 0
     not_asked: str = ""
     refused: str = ""
+    findings: tuple[str, ...] = ()
+    page_size: int = 0
+    unreadable: int = 0
+    attachments_failed: int = 0
+    attachments_empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the certificate: the slice, what they said, what came, the grade."""
+    """
+    One line of the certificate: the slice, what they said, what came, the grade.
+
+    `witnesses` are those that are trusted, `agreed` those of them that were asked after the pull
+    and agree with what we hold, `findings` codes by weight, `reason` why the word *complete* may
+    not be printed (empty when it may).
+    """
 
     source: str
     type: str
@@ -71,6 +88,11 @@ class Line:
     grade: Grade
     witnesses: tuple[str, ...] = ()
     reason: str = ""
+    findings: tuple[str, ...] = ()
+    agreed: tuple[str, ...] = ()
+    counts: tuple[Count, ...] = ()
+    attachments_failed: int = 0
+    attachments_empty: int = 0
 
 
 def grade(evidence: Evidence) -> Grade:
@@ -101,7 +123,8 @@ def grade(evidence: Evidence) -> Grade:
 def _shows_more(evidence: Evidence) -> bool:
     more = any(c.trusted and c.said > evidence.obtained for c in evidence.counts)
     disagree = any(c.trusted and c.ids_agree is False for c in evidence.counts)
-    return bool(more or disagree or evidence.missing or evidence.broken or evidence.warnings)
+    bad_news = (evidence.missing, evidence.unreadable, evidence.broken, evidence.warnings)
+    return bool(more or disagree or any(bad_news))
 
 
 def _confirms(count: Count, obtained: int) -> bool:
@@ -114,17 +137,56 @@ def said(evidence: Evidence) -> int | None:
     return max(trusted) if trusted else None
 
 
+def findings(evidence: Evidence) -> tuple[str, ...]:
+    """
+    What was noted while the slice was asked, and what follows from its numbers.
+
+    >>> findings(Evidence(obtained=1, counts=(Count("Bundle.total", 2),), attachments_empty=1))
+    ('total-too-high', 'attachments-empty')
+    """
+    return ordered((*evidence.findings, *_derived(evidence)))
+
+
+def _derived(evidence: Evidence) -> Iterator[str]:
+    found = {
+        "chain-broken": evidence.broken and "looping" not in evidence.findings,
+        "outcome-warning": evidence.warnings and "outcome-error" not in evidence.findings,
+        "records-unreadable": evidence.unreadable,
+        "attachments-failed": evidence.attachments_failed,
+        "attachments-empty": evidence.attachments_empty,
+        "records-missing": evidence.missing > evidence.attachments_failed,
+        "total-too-high": any(c.trusted and c.said > evidence.obtained for c in evidence.counts),
+        "lists-disagree": any(c.trusted and c.ids_agree is False for c in evidence.counts),
+    }
+    return (code for code, applies in found.items() if applies)
+
+
 def line(source: str, type_: str, evidence: Evidence) -> Line:
     """The certificate line of a slice."""
+    graded, found = grade(evidence), findings(evidence)
     return Line(
         source=source,
         type=type_,
         said=said(evidence),
         got=evidence.obtained,
-        grade=grade(evidence),
+        grade=graded,
         witnesses=tuple(c.witness for c in evidence.counts if c.trusted),
-        reason=evidence.not_asked or evidence.refused or evidence.broken,
+        reason="" if graded in COMPLETE else _reason(evidence, found),
+        findings=found,
+        agreed=tuple(c.witness for c in evidence.counts if _confirms(c, evidence.obtained)),
+        counts=evidence.counts,
+        attachments_failed=evidence.attachments_failed,
+        attachments_empty=evidence.attachments_empty,
     )
+
+
+def _reason(evidence: Evidence, found: tuple[str, ...]) -> str:
+    """A clause, to stand behind a colon."""
+    plain = evidence.not_asked or evidence.refused or evidence.broken
+    if plain or not found:
+        return plain or "nothing independent confirms that this is everything"
+    words = FINDINGS[found[0]].nurse.rstrip(".")
+    return words[0].lower() + words[1:]
 
 
 def worst(grades: Iterable[Grade]) -> Grade:

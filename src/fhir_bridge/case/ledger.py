@@ -22,6 +22,8 @@ class RecordState(StrEnum):
 
 ATTACHMENT = "Attachment"
 INSTANCE = "Instance"
+# The rule of a row for an entry that came and could not be read: its original is not the record.
+READ_ENTRY = "read-entry"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,6 +13,7 @@ class How(StrEnum):
 
     GET = "GET"
     POST = "POST"
+    DELETE = "DELETE"
     C_STORE = "C-STORE"
     STOW = "STOW"
     IMPORT = "import"

@@ -17,10 +17,12 @@ class Slice:
     """
     A resumable piece of a pull.
 
-    `question` is the search as parameter pairs, `cursor` the next page's address (empty before
-    the first page), `previous` the original of the page that named it, `visited` the marks of what
-    was turned already (pages, or studies), in order. `ended` slices have their verdict in
-    `evidence`; a verdict has no default.
+    `type` names it as FHIR writes a search (`DocumentReference`, `Observation?category=survey`,
+    `DocumentReference/$docref`), and `kind` is the resource type that it brings. `question` is the
+    search as parameter pairs, `cursor` the next page's address (empty before the first page),
+    `previous` the original of the page that named it, `visited` the marks of what was turned
+    already (pages, or studies), in order. `ended` slices have their verdict in `evidence`; a
+    verdict has no default. `restarts` counts how often an expired chain began anew.
     """
 
     case_id: str
@@ -34,6 +36,22 @@ class Slice:
     evidence: Evidence = field(default_factory=Evidence)
     visited: tuple[str, ...] = ()
     previous: str = ""
+    restarts: int = 0
+
+    @property
+    def kind(self) -> str:
+        """The resource type of the records that answer the question."""
+        return kind_of(self.type)
+
+
+def kind_of(type_: str) -> str:
+    """
+    The resource type of a slice's name.
+
+    >>> kind_of("Observation?category=laboratory"), kind_of("DocumentReference/$docref")
+    ('Observation', 'DocumentReference')
+    """
+    return type_.partition("?")[0].partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fhir_bridge.case.original import Answer
-from fhir_bridge.errors import LoginRefused
+from fhir_bridge.errors import LoginRefused, UsageError
 
 Kind = Literal["page", "file", "stream"]
 FHIR_JSON = "application/fhir+json"
 MIB = 1024 * 1024
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_TAKEN_NAMES = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "expect", "host"}
+    | {"cookie", "if-none-exist", "prefer", "te", "transfer-encoding", "upgrade", "user-agent"}
+)
 _SECRET_PARAMETERS = frozenset(
     {"access_token", "client_secret", "password", "sig", "signature", "token"}
     | {f"x-amz-{name}" for name in ("credential", "security-token", "signature")}
@@ -54,7 +61,7 @@ class Ask:
     """
 
     url: str
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST", "DELETE"] = "GET"
     accept: str = FHIR_JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -67,7 +74,11 @@ class Ask:
 
 
 class Authoriser(Protocol):
-    """Where the Authorization header of one provider comes from."""
+    """Where the login of one provider comes from: the name and the value of a header."""
+
+    @property
+    def name(self) -> str:
+        """The header's name, `Authorization` but for static headers."""
 
     def header(self) -> str:
         """The value to send now; empty for none. Raises LoginRefused."""
@@ -78,6 +89,8 @@ class Authoriser(Protocol):
 
 class Anonymous:
     """No login."""
+
+    name = "Authorization"
 
     def header(self) -> str:
         """Nothing to send."""
@@ -91,6 +104,8 @@ class Anonymous:
 class Basic:
     """HTTP basic authentication (RFC 7617)."""
 
+    name = "Authorization"
+
     def __init__(self, user: str, password: str) -> None:
         self._header = basic(user, password)
 
@@ -101,6 +116,30 @@ class Basic:
     def renewed(self, refused: str) -> str:
         """There is no other password to try."""
         raise LoginRefused("the password was refused" if refused else "no password")
+
+
+class StaticHeader:
+    """
+    One header that never changes, as API gateways want it (`X-Api-Key`).
+
+    Raises UsageError for a name or a value that no HTTP header can have (RFC 9110 5.1, 5.5), and
+    for a name that HTTP itself or the bridge uses.
+    """
+
+    def __init__(self, name: str, value: str) -> None:
+        if not _FIELD_NAME.fullmatch(name) or name.lower() in _TAKEN_NAMES:
+            raise UsageError("that is no name for a login header")
+        if not value or not _FIELD_VALUE.fullmatch(value):
+            raise UsageError("the value of the login header cannot be sent")
+        self.name, self._value = name, value
+
+    def header(self) -> str:
+        """The same each time."""
+        return self._value
+
+    def renewed(self, refused: str) -> str:
+        """There is no other value to try."""
+        raise LoginRefused("the static header was refused" if refused else "no static header")
 
 
 def basic(user: str, password: str) -> str:

@@ -36,15 +36,14 @@ def decoder(coding: str) -> Decoder:
 
 
 class Decoder:
-    """The body as it is; counts and hashes what came over the wire."""
+    """The body as it is; counts what came over the wire."""
 
     def __init__(self) -> None:
-        self.wire_size, self._hash = 0, hashlib.sha256()
+        self.wire_size = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """What a chunk of the wire means, in bounded pieces."""
         self.wire_size += len(chunk)
-        self._hash.update(chunk)
         yield from self._decoded(chunk)
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
@@ -64,6 +63,12 @@ class Inflater(Decoder):
     def __init__(self, window: int) -> None:
         super().__init__()
         self._window, self._inflate = window, zlib.decompressobj(window)
+        self._hash = hashlib.sha256()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The same, and the hash of what came over the wire: the store has the decoded bytes."""
+        self._hash.update(chunk)
+        yield from super().feed(chunk)
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         while chunk:

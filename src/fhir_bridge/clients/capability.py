@@ -14,15 +14,19 @@ class Capability:
     """
     The server mode of a CapabilityStatement (FHIR R4 capabilitystatement.html): hints, no truth.
 
-    `interactions` and `search_params` are by resource type; `system` are the interactions of the
-    whole system (`transaction`, `batch`, ...).
+    `interactions`, `search_params` and `operations` are by resource type; an operation goes by its
+    own name and by the last word of its definition (`docref`), because servers name it freely.
+    `system` are the interactions of the whole system (`transaction`, `batch`, ...).
     """
 
     fhir_version: str = ""
     software: str = ""
+    publisher: str = ""
+    url: str = ""
     formats: tuple[str, ...] = ()
     interactions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     search_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    operations: Mapping[str, frozenset[str]] = field(default_factory=dict)
     conditional_create: frozenset[str] = frozenset()
     system: frozenset[str] = frozenset()
     token_endpoint: str = ""
@@ -35,9 +39,12 @@ class Capability:
         return cls(
             fhir_version=_text(statement, "fhirVersion"),
             software=_text(_object(statement, "software"), "name"),
+            publisher=_text(statement, "publisher"),
+            url=_text(_object(statement, "implementation"), "url"),
             formats=tuple(f for f in _list(statement, "format") if isinstance(f, str)),
             interactions={_text(r, "type"): _names(r, "interaction", "code") for r in resources},
             search_params={_text(r, "type"): _names(r, "searchParam", "name") for r in resources},
+            operations={_text(r, "type"): frozenset(_operations(r)) for r in resources},
             conditional_create=frozenset(
                 _text(r, "type") for r in resources if r.get("conditionalCreate") is True
             ),
@@ -80,6 +87,16 @@ def _text(parent: Mapping[str, Any], name: str) -> str:
 
 def _names(parent: Mapping[str, Any], children: str, name: str) -> frozenset[str]:
     return frozenset(filter(None, (_text(child, name) for child in _objects(parent, children))))
+
+
+def _operations(resource: Mapping[str, Any]) -> Iterator[str]:
+    for operation in _objects(resource, "operation"):
+        yield _text(operation, "name").removeprefix("$")
+        definition = operation.get("definition")
+        # DSTU2 and STU3 have a Reference here, R4 a canonical.
+        place = _text(definition, "reference") if isinstance(definition, dict) else definition
+        if isinstance(place, str):
+            yield place.partition("|")[0].rpartition("/")[2].rpartition("-")[2]
 
 
 def _token_endpoint(rest: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from fhir_bridge.errors import (
     AttachmentMissing,
     BridgeError,
     ForeignAddress,
+    PageExpired,
     ProviderRefused,
     Unreadable,
 )
@@ -27,6 +28,7 @@ from fhir_bridge.standards.fhir import json
 _FORM = "application/x-www-form-urlencoded"
 _NO_POST_SEARCH = ("HTTP 400", "HTTP 404", "HTTP 405", "HTTP 415")
 _OTHER_ACCEPT = ("HTTP 406", "HTTP 415")
+_EXPIRED = ("HTTP 404", "HTTP 410")
 _FRESH = {"Cache-Control": "no-cache"}
 
 
@@ -53,7 +55,7 @@ class FhirClient:
 
     def search(
         self, type_: str, params: Sequence[tuple[str, str]], *, post: bool = False,
-        fresh: bool = False,
+        fresh: bool = True,
     ) -> Answer:  # fmt: skip
         """
         The first page of a search (R4 http.html#search).
@@ -83,9 +85,14 @@ class FhirClient:
         The page behind a `next` link, which is opaque and taken as it is.
 
         `previous` is the original of the page that named it. Raises ForeignAddress for a link
-        that leads to another origin.
+        that leads to another origin, PageExpired for a page that the server no longer knows.
         """
-        return self._page(contained(url, self.base), previous=previous)
+        try:
+            return self._page(contained(url, self.base), previous=previous)
+        except ProviderRefused as refused:
+            if refused.detail.startswith(_EXPIRED):
+                raise PageExpired(refused.detail) from None
+            raise
 
     def read(self, reference: str, *, previous: str = "", fresh: bool = False) -> Answer:
         """

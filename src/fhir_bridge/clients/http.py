@@ -18,15 +18,19 @@ from fhir_bridge.case.original import Answer, Blob, How, Original
 from fhir_bridge.clients.ask import Anonymous, Ask, Authoriser, Kind, Limits, request_line
 from fhir_bridge.clients.body import Cap, decoder
 from fhir_bridge.clients.flow import Flow
+from fhir_bridge.clients.formats import asked_for_json
 from fhir_bridge.clients.keep import Keep
+from fhir_bridge.clients.manners import Manners, Place
 from fhir_bridge.clients.network import Deadline, GuardedNetwork, addresses
 from fhir_bridge.clients.origins import DEFAULT_PORTS, Origin, is_public, joined, origin_of
-from fhir_bridge.clients.patience import Patience, http_date
+from fhir_bridge.clients.patience import Patience, http_date, retry_after_seconds
 from fhir_bridge.clients.verdict import refusal
 from fhir_bridge.errors import (
     BridgeError,
     DeliveryUnknown,
     ForeignAddress,
+    LoginRefused,
+    ProviderBusy,
     ProviderRefused,
     ProviderUnreachable,
     Truncated,
@@ -34,6 +38,8 @@ from fhir_bridge.errors import (
 
 MOST_REDIRECTS = 5
 SECRET_BYTES = 64 * 1024
+KEPT_OPEN = 64
+_FORM = "application/x-www-form-urlencoded"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_KEPT = {"authorization", "proxy-authorization", "cookie", "set-cookie", "set-cookie2"}
 
@@ -46,9 +52,11 @@ class _Transport(httpx2.HTTPTransport):
     """The library's lowest layer on our own sockets: no proxy, cookie or login of its own."""
 
     def __init__(self, network: GuardedNetwork, verify: ssl.SSLContext) -> None:
+        # How many there are is for the manners; as many are kept open as may be busy at once.
         self._pool = httpcore2.ConnectionPool(
-            ssl_context=verify, max_connections=32, keepalive_expiry=5.0, network_backend=network
-        )
+            ssl_context=verify, max_connections=None, max_keepalive_connections=KEPT_OPEN,
+            keepalive_expiry=5.0, network_backend=network,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +70,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections to one provider, and what is learnt of its servers' clocks."""
+    """Connections to one provider, its servers' clocks, and manners towards its further ones."""
 
     network: GuardedNetwork
     transport: httpx2.HTTPTransport
     skew: dict[Origin, float] = field(default_factory=dict)
+    beside: dict[Origin, Manners] = field(default_factory=dict)
 
     def send(
         self, ask: Ask, headers: Mapping[str, str], limits: Limits, deadline: Deadline
@@ -107,10 +116,11 @@ def _sending(ask: Ask) -> Iterator[None]:
         raise kind(f"no answer ({type(error).__name__})") from None
 
 
-def _body(response: httpx2.Response) -> Iterator[bytes]:
+def _body(response: httpx2.Response, place: Place) -> Iterator[bytes]:
     try:
         yield from response.iter_raw()
     except httpx2.TimeoutException:
+        place.lost()
         raise ProviderUnreachable("no whole answer in time") from None
     except httpx2.TransportError as error:
         raise Truncated(f"the body broke off ({type(error).__name__})") from None
@@ -146,9 +156,10 @@ class Wire:
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     pool: Pool
-    authoriser: Authoriser = field(default_factory=Anonymous)
+    manners: Manners
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    authoriser: Authoriser = field(default_factory=Anonymous)
     case_id: str | None = None
 
     @classmethod
@@ -164,13 +175,18 @@ class Wire:
         limits: Limits | None = None,
         patience: Patience | None = None,
         verify: ssl.SSLContext | None = None,
+        manners: Manners | None = None,
     ) -> Self:
-        """A wire without login to the endpoint at `base`; ForeignAddress for an odd address."""
+        """
+        A wire without login to the endpoint at `base`; ForeignAddress for an odd address. Without
+        `manners` what the endpoint bears is learned anew, and forgotten at the end.
+        """
         origins = frozenset({origin_of(base), *(origin_of(url) for url in allowed)})
         network = GuardedNetwork((o.host, o.port) for o in origins)
         pool = Pool(network, _Transport(network, verify or ssl.create_default_context()))
         return cls(
             source, origin_of(base), origins, origins, keep, now, new_id, pool,
+            manners or Manners(source, now=now),
             limits=limits or Limits(), patience=patience or Patience(),
         )  # fmt: skip
 
@@ -184,8 +200,9 @@ class Wire:
         return replace(self, case_id=case_id)
 
     def close(self) -> None:
-        """Close every connection, of the copies too."""
+        """Close every connection, of the copies too, and remember what was learned."""
         self.pool.transport.close()
+        self.manners.save()
 
     def skew_seconds(self, url: str) -> float:
         """How far a server's clock is ahead of ours, by its last Date header."""
@@ -204,11 +221,15 @@ class Wire:
         return self.patience.run(lambda: self._once(ask))
 
     def _once(self, ask: Ask) -> Answer:
+        answer = asked_for_json(ask, self._answer, self.manners)
+        if ask.judge:
+            ask.judge(answer)
+        return answer
+
+    def _answer(self, ask: Ask) -> Answer:
         flow, ask = self._reach(ask)
         answer = self._kept(flow, ask)
         self._raise_for(answer, ask)
-        if ask.judge:
-            ask.judge(answer)
         return answer
 
     @contextmanager
@@ -232,6 +253,10 @@ class Wire:
 
     def _raise_for(self, answer: Answer, ask: Ask) -> None:
         error = refusal(answer, changes=ask.changes, now=self.now())
+        if isinstance(error, ProviderBusy):
+            error.retry_after_seconds = self.manners.rest_seconds() or error.retry_after_seconds
+        if isinstance(error, (LoginRefused, ProviderRefused)):
+            self.manners.refused(error.code)
         if error:
             raise error
 
@@ -267,13 +292,37 @@ class Wire:
         return origin
 
     def _opened(self, ask: Ask, login: str) -> Flow:
+        """To the end of the answer's headers, in a place that is held to the end of its body."""
+        place = self._place(origin_of(ask.url))
+        try:
+            return self._sent(ask, login, place)
+        except BaseException as error:
+            if isinstance(error, (ProviderUnreachable, DeliveryUnknown)):
+                place.lost()
+            place.leave()
+            raise
+
+    def _place(self, origin: Origin) -> Place:
+        """Each server of the provider has its own bearing; a stranger's is not ours to learn."""
+        if origin not in self.allowed:
+            return Place()
+        manners = self.manners
+        if origin != self.origin:
+            beside = self.pool.beside
+            fresh = Manners("", rules=self.manners.rules, now=self.now)
+            manners = beside.setdefault(origin, fresh)
+        return manners.enter(self.patience.busy_seconds)
+
+    def _sent(self, ask: Ask, login: str, place: Place) -> Flow:
         rate = None if ask.kind == "page" else self.limits.bytes_per_second
         deadline = Deadline(self.limits.total_seconds, bytes_per_second=rate)
         headers = {"Accept": ask.accept, "Accept-Encoding": "identity", **ask.headers}
         if login:
-            headers["Authorization"] = login
+            headers[self.authoriser.name] = login
         response = self.pool.send(ask, headers, self.limits, deadline)
         origin, answered = origin_of(ask.url), _headers(response)
+        wait = retry_after_seconds(answered.get("retry-after", ""), self.now())
+        place.answered(response.status_code, wait)
         self._learn_skew(origin, answered.get("date", ""))
         try:
             coding = decoder(answered.get("content-encoding", ""))
@@ -283,7 +332,8 @@ class Wire:
         kind = _kind(ask, response.status_code, answered)
         return Flow(
             ask.url, response.status_code, answered, origin not in self.allowed, kind,
-            _body(response), response.close, coding, deadline, Cap(self.limits.max_bytes(kind)),
+            _body(response, place), place.until(response.close, flows=kind == "stream"),
+            coding, deadline, Cap(self.limits.max_bytes(kind)),
         )  # fmt: skip
 
     def _learn_skew(self, origin: Origin, date: str) -> None:
@@ -327,19 +377,21 @@ class Wire:
             writer.write(body)
             return writer.commit()
 
-    def confide(self, url: str, form: Mapping[str, str], *, login: str = "") -> Reply:
+    def confide(self, url: str, form: Mapping[str, str] | bytes, *, login: str = "") -> Reply:
         """
         POST a form whose answer is a secret: one attempt, no redirect, at most 64 KiB, never kept.
 
-        `login` is the header for this request alone. A token endpoint inside a private network is
-        reached only when the endpoint itself is inside.
+        Bytes in place of a form are sent as JSON. `login` is the header for this request alone.
+        A token endpoint inside a private network is reached only when the endpoint itself is.
         """
         origin = origin_of(url)
         if not all(is_public(a) for a in addresses(self.origin.host, self.origin.port)):
             self.pool.network.trust(origin.host, origin.port)
+        as_json = isinstance(form, bytes)
         ask = Ask(
-            url, "POST", accept="application/json", body=urlencode(form).encode(),
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            url, "POST", accept="application/json",
+            body=form if isinstance(form, bytes) else urlencode(form).encode(),
+            headers={"Content-Type": "application/json" if as_json else _FORM},
         )  # fmt: skip
         flow = replace(self._opened(ask, login), cap=Cap(SECRET_BYTES))
         try:

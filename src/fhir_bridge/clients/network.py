@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from ssl import SSLContext
+from functools import cache
 from typing import Any
 
 import httpcore2
@@ -69,8 +70,8 @@ def _within(timeout: float | None, late: type[httpcore2.TimeoutException]) -> fl
 
 
 class _Stream(httpcore2.NetworkStream):
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpcore2.NetworkStream, *, trusted: bool = True) -> None:
+        self._stream, self._trusted = stream, trusted
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _within(timeout, httpcore2.ReadTimeout))
@@ -83,15 +84,28 @@ class _Stream(httpcore2.NetworkStream):
 
     def start_tls(
         self,
-        ssl_context: SSLContext,
+        ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
         left = _within(timeout, httpcore2.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+        # Our certificate and the endpoint's private authorities are between it and us: another
+        # host is told neither who we are nor vouched for by them.
+        if not self._trusted:
+            ssl_context = elsewhere()
+        stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        return _Stream(stream, trusted=self._trusted)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+@cache
+def elsewhere() -> ssl.SSLContext:
+    """The TLS for hosts that are not the endpoint's: the machine's authorities, no certificate."""
+    plain = ssl.create_default_context()
+    plain.set_alpn_protocols(["http/1.1"])
+    return plain
 
 
 class GuardedNetwork(httpcore2.NetworkBackend):
@@ -119,11 +133,12 @@ class GuardedNetwork(httpcore2.NetworkBackend):
         socket_options: SocketOptions = None,
     ) -> httpcore2.NetworkStream:
         """A connection to a trusted place, or to a public address of any other one."""
-        target = host if (host, port) in self._trusted else public_address(host, port)
+        trusted = (host, port) in self._trusted
+        target = host if trusted else public_address(host, port)
         stream = self._backend.connect_tcp(
             target, port, _within(timeout, httpcore2.ConnectTimeout), local_address, socket_options
         )
-        return _Stream(stream)
+        return _Stream(stream, trusted=trusted)
 
 
 def addresses(host: str, port: int) -> list[str]:

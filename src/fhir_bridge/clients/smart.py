@@ -5,17 +5,28 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from fhir_bridge.case.original import Answer
-from fhir_bridge.clients.ask import Ask, basic
+from fhir_bridge.clients.ask import Ask
 from fhir_bridge.clients.capability import Capability
 from fhir_bridge.clients.http import Reply, Wire
 from fhir_bridge.clients.origins import joined
 from fhir_bridge.clients.patience import retry_after_seconds
+from fhir_bridge.clients.proofs import (
+    ASSERTION_TYPE,
+    SECRET_BASIC,
+    SECRET_POST,
+    Proof,
+    Server,
+    SharedSecret,
+    SignedAssertion,
+    Signer,
+)
+from fhir_bridge.clients.scopes import scopes
 from fhir_bridge.errors import (
     BridgeError,
     LoginRefused,
@@ -26,22 +37,27 @@ from fhir_bridge.errors import (
 )
 from fhir_bridge.standards.fhir import json
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_SECONDS = 240
+__all__ = ["ASSERTION_TYPE", "Account", "Memory", "Signer", "Smart", "Tokens", "discover", "scopes"]
+
+WRITES = ("DocumentReference", "Binary")
 EARLY_SECONDS = 30
 USUAL_LIFETIME_SECONDS = 300
 SKEW_WORTH_ANOTHER_TRY_SECONDS = 30
 _OAUTH_ERROR = re.compile(r"[a-z_]{1,40}")
+_SCOPES = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
+_MOST_SCOPE_CHARACTERS = 4000
+# RFC 6750 2.1 says b64token; servers are freer, but a header has no blanks or control characters.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-class Signer(Protocol):
-    """Our private keys. SMART asks a client to support both RS384 and ES384."""
+class Memory(Protocol):
+    """What is learnt of one endpoint and outlives this process (clients.manners)."""
 
-    def algorithms(self) -> tuple[str, ...]:
-        """What the keys can sign with."""
+    def fact(self, name: str) -> object:
+        """What was learnt under a name; None for nothing."""
 
-    def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any], alg: str) -> str:
-        """A compact JWS; the key's `kid` and `alg` are added to the header."""
+    def learn(self, **facts: object) -> None:
+        """Add to it, or change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,7 @@ class Smart:
     token_endpoint: str = ""
     capabilities: frozenset[str] = frozenset()
     algorithms: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, document: Mapping[str, Any], base: str) -> Smart:
@@ -60,7 +77,13 @@ class Smart:
             joined(f"{base}/", endpoint) if isinstance(endpoint, str) and endpoint else "",
             frozenset(_strings(document.get("capabilities"))),
             tuple(_strings(document.get("token_endpoint_auth_signing_alg_values_supported"))),
+            tuple(_strings(document.get("token_endpoint_auth_methods_supported"))),
         )
+
+    @property
+    def server(self) -> Server:
+        """The part that a proof needs to know."""
+        return Server(self.token_endpoint, self.methods, self.algorithms)
 
 
 def _strings(value: object) -> list[str]:
@@ -102,49 +125,73 @@ def _expect_json(answer: Answer) -> None:
         raise NotFhir("the smart-configuration is no JSON object") from None
 
 
-def scopes(*, v2: bool, writes: Sequence[str]) -> str:
-    """
-    What we ask for: to read everything, and to create the types of `writes`.
-
-    >>> scopes(v2=True, writes=["DocumentReference"])
-    'system/*.rs system/DocumentReference.c'
-    >>> scopes(v2=False, writes=["DocumentReference"])
-    'system/*.read system/DocumentReference.write'
-    """
-    read, write = ("rs", "c") if v2 else ("read", "write")
-    return " ".join([f"system/*.{read}", *(f"system/{kind}.{write}" for kind in writes)])
-
-
 @dataclass(frozen=True, slots=True)
 class _Token:
     header: str
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How a token is asked for: the spelling of scopes, and the way in which the proof goes."""
+
+    v2: bool
+    way: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """
+    The last login, for whoever compares our side with the hospital's; holds no secret.
+
+    `proof` names algorithm and key id. `granted` is empty when the login was refused.
+    """
+
+    token_endpoint: str
+    method: str
+    proof: str
+    asked: str
+    granted: str = ""
+    lifetime_seconds: float = 0.0
+
+
 class Tokens:
     """
-    The access token of one provider, in memory only. Threads share it; one at a time fetches.
+    The access token of one provider for one subject and purpose, in memory only.
 
-    With a `signer` the client proves itself by a signed assertion, else by `secret` (HTTP basic
-    at the token endpoint, RFC 6749 2.3.1).
+    Threads share it; one at a time fetches. With a `signer` the client proves itself by a signed
+    assertion, with a `secret` by that, with `proof` by anything else, whose endpoint `find` finds.
+    `scope` is asked for word by word, in place of our own choice. What the server turns out to
+    understand goes into `memory`, which is the manners of the wire when nothing else is given.
     """
+
+    name = "Authorization"
 
     def __init__(
         self,
         wire: Wire,
         base: str,
-        client_id: str,
+        client_id: str = "",
         *,
         signer: Signer | None = None,
         secret: str = "",
-        writes: Sequence[str] = ("DocumentReference", "Binary"),
+        proof: Proof | None = None,
+        find: Callable[[], Smart] | None = None,
+        writes: Sequence[str] = WRITES,
+        scope: str = "",
+        memory: Memory | None = None,
     ) -> None:
-        self._wire, self._base, self._client_id = wire, base, client_id
-        self._signer, self._secret, self._writes = signer, secret, tuple(writes)
+        self._wire, self._base = wire, base
+        own = SignedAssertion(client_id, signer) if signer else SharedSecret(client_id, secret)
+        self._proof: Proof = proof or own
+        self._find = find or (lambda: discover(wire, base))
+        self._writes, self._scope = tuple(writes), scope
+        self._memory: Memory = memory or wire.manners
         self._lock = threading.Lock()
         self._smart: Smart | None = None
-        self._v2: bool | None = None
+        self._manner: _Manner | None = None
         self._token: _Token | None = None
+        self._account: Account | None = None
 
     def header(self) -> str:
         """`Bearer ...`, fetched or renewed when it has under 30 s left; raises LoginRefused."""
@@ -164,61 +211,90 @@ class Tokens:
                 self._token = self._fetched()
             return self._token.header
 
-    def _fetched(self) -> _Token:
-        smart = self._smart = self._smart or discover(self._wire, self._base)
-        if self._v2 is None:
-            self._v2 = "permission-v2" in smart.capabilities
-        asked = self._wire.now()
-        reply = self._asked(smart)
-        if _error(reply) == "invalid_scope":
-            self._v2 = not self._v2
-            reply = self._asked(smart)
-        return _token(reply, asked)
+    def account(self) -> Account | None:
+        """The last login that was tried; None before the first."""
+        return self._account
 
-    def _asked(self, smart: Smart) -> Reply:
+    def _fetched(self) -> _Token:
+        smart = self._smart = self._smart or self._find()
+        try:
+            return self._logged_in(smart)
+        except LoginRefused:
+            # The endpoint may have moved: the next attempt looks for it again.
+            self._smart = None
+            raise
+
+    def _logged_in(self, smart: Smart) -> _Token:
+        manner = self._manner or self._first(smart)
+        asked = self._wire.now()
+        reply = self._asked(smart, manner)
+        if _is_stranger(reply):
+            others = [w for w in self._proof.ways(smart.server) if w != manner.way]
+            if others:
+                manner = replace(manner, way=others[0])
+                reply = self._asked(smart, manner)
+        if _error(reply) == "invalid_scope" and not self._scope:
+            manner = replace(manner, v2=not manner.v2)
+            reply = self._asked(smart, manner)
+        token, self._account = _token(reply, asked), self._granted(reply)
+        self._learn(manner)
+        return token
+
+    def _first(self, smart: Smart) -> _Manner:
+        """As it went the last time, else as the server describes itself."""
+        ways = self._proof.ways(smart.server)
+        syntax, way = (self._memory.fact(n) for n in ("scope_syntax", "token_auth_method"))
+        v2 = syntax == "v2" if syntax in ("v1", "v2") else "permission-v2" in smart.capabilities
+        return _Manner(v2, str(way) if way in ways else ways[0])
+
+    def _learn(self, manner: _Manner) -> None:
+        if manner == self._manner:
+            return
+        self._manner = manner
+        learnt = {} if self._scope else {"scope_syntax": "v2" if manner.v2 else "v1"}
+        if manner.way in (SECRET_BASIC, SECRET_POST):
+            learnt["token_auth_method"] = manner.way
+        if any(self._memory.fact(name) != value for name, value in learnt.items()):
+            self._memory.learn(**learnt)
+
+    def _asked(self, smart: Smart, manner: _Manner) -> Reply:
         """The endpoint's last word; once more when its clock turns out to differ from ours."""
         used = self._wire.skew_seconds(smart.token_endpoint) or self._wire.skew_seconds(self._base)
-        reply = self._wire.patience.run(lambda: self._reply(smart, used))
+        reply = self._wire.patience.run(lambda: self._reply(smart, manner, used))
         learnt = self._wire.skew_seconds(smart.token_endpoint)
         differs = abs(learnt - used) > SKEW_WORTH_ANOTHER_TRY_SECONDS
-        if self._signer and differs and _error(reply) in {"invalid_client", "invalid_grant"}:
-            reply = self._reply(smart, learnt)
+        if self._proof.signs and differs and _error(reply) in {"invalid_client", "invalid_grant"}:
+            reply = self._reply(smart, manner, learnt)
         return reply
 
-    def _reply(self, smart: Smart, skew_seconds: float) -> Reply:
-        form = {
-            "grant_type": "client_credentials",
-            "scope": scopes(v2=bool(self._v2), writes=self._writes),
-        }
-        login = ""
-        if self._signer:
-            form["client_assertion_type"] = ASSERTION_TYPE
-            form["client_assertion"] = self._assertion(self._signer, smart, skew_seconds)
-        else:
-            login = basic(quote(self._client_id, safe=""), quote(self._secret, safe=""))
-        reply = self._wire.confide(smart.token_endpoint, form, login=login)
+    def _reply(self, smart: Smart, manner: _Manner, skew_seconds: float) -> Reply:
+        issued = int(self._wire.now().timestamp() + skew_seconds)
+        jti = self._wire.new_id()
+        shown = self._proof.show(manner.way, smart.server, issued=issued, jti=jti)
+        scope = self._scope or scopes(v2=manner.v2, writes=self._writes)
+        self._account = Account(smart.token_endpoint, manner.way, shown.account, scope)
+        form = {"grant_type": "client_credentials", "scope": scope, **shown.form}
+        reply = self._wire.confide(smart.token_endpoint, form, login=shown.login)
         _raise_if_passing(reply, self._wire.now)
         return reply
 
-    def _assertion(self, signer: Signer, smart: Smart, skew_seconds: float) -> str:
-        """A new one each time: servers refuse a `jti` that they have seen, even unanswered."""
-        issued = int(self._wire.now().timestamp() + skew_seconds)
-        claims = {
-            "iss": self._client_id,
-            "sub": self._client_id,
-            "aud": smart.token_endpoint,
-            "iat": issued,
-            "exp": issued + ASSERTION_SECONDS,
-            "jti": self._wire.new_id(),
-        }
-        return signer.sign({"typ": "JWT"}, claims, _algorithm(smart, signer))
+    def _granted(self, reply: Reply) -> Account | None:
+        if self._account is None:
+            return None
+        answer = _object(reply)
+        # RFC 6749 5.1: the scope may be left out when it is what was asked for.
+        scope = answer.get("scope", self._account.asked)
+        fit = isinstance(scope, str) and _SCOPES.fullmatch(scope)
+        return replace(
+            self._account,
+            granted=scope[:_MOST_SCOPE_CHARACTERS] if fit else "",
+            lifetime_seconds=_lifetime(answer),
+        )
 
 
-def _algorithm(smart: Smart, signer: Signer) -> str:
-    ours = [alg for alg in ("RS384", "ES384") if alg in signer.algorithms()]
-    if not ours:
-        raise LoginRefused("no key for RS384 or ES384")
-    return next((alg for alg in ours if alg in smart.algorithms), ours[0])
+def _is_stranger(reply: Reply) -> bool:
+    # Some servers answer a proof in the wrong place with a bare 401.
+    return _error(reply) == "invalid_client" or (reply.status == 401 and not _error(reply))
 
 
 def _raise_if_passing(reply: Reply, now: Callable[[], datetime]) -> None:
@@ -244,13 +320,18 @@ def _object(reply: Reply) -> Mapping[str, Any]:
 
 def _token(reply: Reply, asked: datetime) -> _Token:
     answer = _object(reply)
-    access, lifetime = answer.get("access_token"), answer.get("expires_in")
-    if reply.status >= 300 or not isinstance(access, str) or not access.isascii():
+    access = answer.get("access_token")
+    if reply.status >= 300 or not isinstance(access, str) or not _TOKEN.fullmatch(access):
         raise LoginRefused(f"token endpoint: HTTP {reply.status} {_error(reply)}".rstrip())
-    try:
-        seconds = float(lifetime) if lifetime is not None else USUAL_LIFETIME_SECONDS
-    except (TypeError, ValueError):
-        seconds = USUAL_LIFETIME_SECONDS
+    seconds = _lifetime(answer)
     # A token of a few seconds is used at least half its life, or it would be fetched each time.
     usable = max(seconds - EARLY_SECONDS, seconds / 2)
     return _Token(f"Bearer {access}", asked + timedelta(seconds=min(usable, 86_400.0)))
+
+
+def _lifetime(answer: Mapping[str, Any]) -> float:
+    try:
+        seconds = float(answer.get("expires_in", USUAL_LIFETIME_SECONDS))
+    except (TypeError, ValueError):
+        return USUAL_LIFETIME_SECONDS
+    return seconds if 0 <= seconds < float("inf") else USUAL_LIFETIME_SECONDS

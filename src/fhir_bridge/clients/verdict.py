@@ -27,17 +27,24 @@ def refusal(answer: Answer, *, changes: bool, now: datetime) -> BridgeError | No
     status, detail = answer.status, f"HTTP {answer.status}{_issue(answer)}"
     if 200 <= status < 300:
         return None
-    if status == 401:
-        return LoginRefused(detail)
     if status in {429, 503} and not (changes and status == 503):
         wait = retry_after_seconds(answer.header("Retry-After"), now)
         return ProviderBusy(detail, retry_after_seconds=wait)
+    return _kind(status, changes=changes)(detail)
+
+
+def _kind(status: int, *, changes: bool) -> type[BridgeError]:
+    if status == 401:
+        return LoginRefused
+    # RFC 8470 5.2: 425 was not acted upon, be it a create or not.
+    if status == 425:
+        return ProviderUnreachable
     if changes:
-        certain = status < 500 and status != 408
-        return DeliveryRefused(detail) if certain else DeliveryUnknown(detail)
-    if status == 408:
-        return ProviderUnreachable(detail)
-    return ProviderFailed(detail) if status >= 500 else ProviderRefused(detail)
+        return DeliveryRefused if status < 500 and status != 408 else DeliveryUnknown
+    # A gateway speaks for a server that did not answer in time.
+    if status in {408, 502, 504}:
+        return ProviderUnreachable
+    return ProviderFailed if status >= 500 else ProviderRefused
 
 
 def _issue(answer: Answer) -> str:

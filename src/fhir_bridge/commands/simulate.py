@@ -32,6 +32,10 @@ Data = Annotated[
 Fault = Annotated[
     list[str] | None, typer.Option(help="A misbehaviour; repeat for more. See `--faults`.")
 ]
+Profile = Annotated[
+    Literal["epic", "oracle", "meditech", "athena", "hapi"] | None,
+    typer.Option(help="The manners of a vendor: base path, pages, totals, errors, attachments."),
+]
 Faults = Annotated[bool, typer.Option("--faults", help="List the misbehaviours and end.")]
 
 
@@ -41,12 +45,13 @@ def ehr(
     data: Data = None,
     fault: Fault = None,
     faults: Faults = False,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """A FHIR R4 EHR that needs no login, until Ctrl-C; its first line is JSON."""
     if faults:
         return _list_faults(as_json=as_json)
-    return _run("ehr", port, data, fault or [], as_json=as_json)
+    return _run("ehr", port, data, fault or [], profile, as_json=as_json)
 
 
 @app.command(epilog="Example: fhir-bridge simulate pacs --port 11113")
@@ -60,7 +65,7 @@ def pacs(
     """A PACS (DIMSE and DICOMweb) that knows our AE title, until Ctrl-C; its first line is JSON."""
     if faults:
         return _list_faults(as_json=as_json)
-    return _run("pacs", port, data, fault or [], as_json=as_json)
+    return _run("pacs", port, data, fault or [], None, as_json=as_json)
 
 
 def _list_faults(*, as_json: bool) -> None:
@@ -70,12 +75,13 @@ def _list_faults(*, as_json: bool) -> None:
         print_json([{"fault": row.name, "where": row.where, "shows": row.shows} for row in FAULTS])
         return
     for row in FAULTS:
-        say(f"{row.name:<28}{row.shows}")
+        say(f"{row.name:<32}{row.shows}")
 
 
 def _run(
-    only: Literal["ehr", "pacs"], port: int, data: Path | None, names: list[str], *, as_json: bool
-) -> None:
+    only: Literal["ehr", "pacs"], port: int, data: Path | None, names: list[str],
+    profile: str | None, *, as_json: bool,
+) -> None:  # fmt: skip
     from fhir_bridge import tables
     from fhir_bridge.errors import UsageError
     from fhir_bridge.settings import Settings
@@ -100,6 +106,7 @@ def _run(
             only=only,
             open_door=True,
             faults=tuple(names),
+            profile=profile,
         )
         code = _until_told(options)
     raise typer.Exit(code)

@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fhir_bridge import __version__
+from fhir_bridge.case.signing import JWKS_MAX_AGE_SECONDS
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.security.login import Door
 from fhir_bridge.servers.gate import Gate, Rules
@@ -169,7 +170,7 @@ def _housekeeping(app: FastAPI, jwks: Jwks, ready: Ready) -> APIRouter:
 
     @router.get("/.well-known/jwks.json", summary="Our public keys (RFC 7517)")
     def key_set() -> Response:
-        return _json(jwks(), cache="public, max-age=300")
+        return _json(jwks(), cache=f"public, max-age={JWKS_MAX_AGE_SECONDS}")
 
     @router.get("/openapi.json", summary="This interface as OpenAPI")
     def openapi() -> Response:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fhir_bridge.simulators import faults, service
+from fhir_bridge.simulators import faults, profiles, service
 from fhir_bridge.simulators.hospital import NAME, Options
 from fhir_bridge.simulators.pacs import Node
 from fhir_bridge.simulators.wire import write_json
@@ -41,10 +41,11 @@ def _say(urls: dict[str, str | None]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {one.name:<26}{one.where}: {one.shows}" for one in faults.FAULTS)
+    vendors = "\n".join(f"  {one.name:<26}{one.shows}" for one in profiles.PROFILES)
     parser = argparse.ArgumentParser(
         prog="python -m fhir_bridge.simulators",
         description=f"{NAME}: a treating hospital in a box, on loopback.",
-        epilog=f"faults:\n{listed}",
+        epilog=f"profiles:\n{vendors}\n\nfaults:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -57,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--dimse-port", type=int, default=0, help="0 is any free port")
     add("--only", choices=("ehr", "pacs"), help="half a hospital")
     add("--open", action="store_true", dest="open_door", help="no login needed")
+    add("--profile", choices=profiles.NAMES, help="the manners of a vendor")
+    add("--captures", type=Path, help="a folder of captured answers, given under their own paths")
     add("--fault", action="append", default=[], metavar="NAME", help="may be repeated")
     return parser
 

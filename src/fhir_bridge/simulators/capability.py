@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fhir_bridge.simulators.bulk import operations
 from fhir_bridge.simulators.login import ALGORITHMS
+from fhir_bridge.simulators.rules import Rules
 from fhir_bridge.simulators.searching import Parameter
 from fhir_bridge.simulators.wire import FHIR_JSON, Resource
 
@@ -15,22 +17,23 @@ _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-serv
 
 def statement(
     base: str, token_url: str, offered: Mapping[str, Mapping[str, Parameter]],
-    created: tuple[str, ...],
+    created: tuple[str, ...], rules: Rules,
 ) -> Resource:  # fmt: skip
     """The CapabilityStatement of R4 4.0.1; `offered` is type -> its search parameters."""
+    named = {"software": {"name": rules.software, "version": "1"}} if rules.software else {}
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": "2026-01-01",
         "kind": "instance",
-        "software": {"name": "General Hospital EHR (simulated)", "version": "1"},
+        **named,
         "implementation": {"description": "General Hospital", "url": base},
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON, "json"],
         "rest": [
             {
                 "mode": "server",
-                "security": _security(token_url),
+                "security": _security(token_url, rules.security),
                 "resource": [
                     _resource(kind, rows, kind in created) for kind, rows in offered.items()
                 ],
@@ -39,11 +42,15 @@ def statement(
     }
 
 
-def _security(token_url: str) -> Resource:
+def _security(token_url: str, services: tuple[str, ...]) -> Resource:
+    if not services:
+        return {"cors": True}
     uris = [{"url": "token", "valueUri": token_url}]
     return {
         "extension": [{"url": _OAUTH_URIS, "extension": uris}],
-        "service": [{"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
+        "service": [
+            {"coding": [{"system": _SECURITY_SERVICE, "code": service}]} for service in services
+        ],
     }
 
 
@@ -58,7 +65,8 @@ def _resource(kind: str, rows: Mapping[str, Parameter], creates: bool) -> Resour
     if kind == "Binary":
         return described
     listed = [{"name": row.name, "type": row.kind} for row in rows.values()]
-    return described | {"searchParam": listed}
+    named = {"operation": operations(kind)} if operations(kind) else {}
+    return described | {"searchParam": listed} | named
 
 
 def smart_configuration(token_url: str) -> dict[str, Any]:

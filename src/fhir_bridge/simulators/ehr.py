@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from fhir_bridge.simulators import capability, searching
+from fhir_bridge.simulators import bulk, capability, searching
 from fhir_bridge.simulators.chart import Chart, binary_of, is_base64
 from fhir_bridge.simulators.login import Login, OAuthRefusal
 from fhir_bridge.simulators.pages import Pages
-from fhir_bridge.simulators.rules import Rules
+from fhir_bridge.simulators.rules import PAGE_PARAMETERS, Rules
 from fhir_bridge.simulators.wire import (
     CONTENT_TYPE,
     FHIR_TYPES,
@@ -63,8 +63,9 @@ class Ehr:
     """The FHIR interactions, each an answer made from the chart."""
 
     def __init__(self, chart: Chart, base: str, rules: Rules) -> None:
-        self.chart, self.base = chart, base
+        self.chart, self.base, self.rules = chart, base, rules
         self.pages = Pages(chart, base, rules)
+        self.types = tuple(kind for kind in chart.types if kind not in rules.absent)
 
     def search(self, request: Request, kind: str, form: bytes = b"") -> Response:
         """A searchset; parameters of the URL and of a POST form count alike."""
@@ -75,6 +76,13 @@ class Ehr:
         asked = [*request.query_params.multi_items(), *_pairs(form)]
         strict = "handling=strict" in request.headers.get("prefer", "")
         return fhir_answer(self.pages.answer(kind, asked, strict=strict))
+
+    def page(self, request: Request) -> Response:
+        """A further page whose link has no type, as HAPI's have not."""
+        asked = request.query_params.multi_items()
+        if not any(name in PAGE_PARAMETERS for name, _ in asked):
+            raise Refusal(400, "not-supported", "the whole system cannot be searched")
+        return fhir_answer(self.pages.answer("", asked))
 
     def read(self, request: Request, kind: str, identity: str, version: str = "") -> Response:
         """One resource, its version as ETag; a Binary as its bytes unless JSON is preferred."""
@@ -140,15 +148,19 @@ class Ehr:
             raise Refusal(422, "not-found", "DocumentReference.subject is nobody here")
 
     def _known(self, kind: str) -> None:
-        if kind not in self.chart.types:
+        if kind not in self.types:
             raise Refusal(404, "not-supported", "this resource type is not kept here")
 
 
 def fhir_router(ehr: Ehr, login: Login) -> APIRouter:
     """Everything below `/fhir`."""
-    router = APIRouter(prefix="/fhir")
-    _open_doors(router, ehr, login)
-    locked = APIRouter(dependencies=[gate(login)])
+    router, unlocked = APIRouter(), APIRouter(prefix="/fhir")
+    _open_doors(unlocked, ehr, login)
+    locked = APIRouter(prefix="/fhir", dependencies=[gate(login)])
+
+    @locked.get("")
+    def page(request: Request) -> Response:
+        return ehr.page(request)
 
     @locked.get("/{kind}")
     def search(request: Request, kind: str) -> Response:
@@ -170,6 +182,8 @@ def fhir_router(ehr: Ehr, login: Login) -> APIRouter:
     async def create(request: Request, kind: str) -> Response:
         return ehr.create(request, kind, await request.body())
 
+    router.include_router(unlocked)
+    router.include_router(bulk.export_router(ehr.chart, ehr.base, gate(login)))
     router.include_router(locked)
     return router
 
@@ -178,8 +192,11 @@ def _open_doors(router: APIRouter, ehr: Ehr, login: Login) -> None:
     @router.get("/metadata")
     def metadata(request: Request) -> Response:
         _acceptable(request)
-        offered = {kind: searching.parameters(kind) for kind in ehr.chart.types}
-        return fhir_answer(capability.statement(ehr.base, login.token_url, offered, CREATED_HERE))
+        offered = {kind: searching.parameters(kind) for kind in ehr.types}
+        created = tuple(kind for kind in CREATED_HERE if kind in ehr.types)
+        return fhir_answer(
+            capability.statement(ehr.base, login.token_url, offered, created, ehr.rules)
+        )
 
     @router.get("/.well-known/smart-configuration")
     def smart_configuration() -> Response:

@@ -31,6 +31,8 @@ class Options:
     Port 0 is any free port; a port that is taken gives way to the next free one. Without
     `client_id` and `jwks_url` the hospital has to be `open_door` (no login). `bridge_dimse` is
     `AET@HOST:PORT`, the only C-MOVE destination and where pushes go. `only` is "ehr" or "pacs".
+    `profile` is a vendor whose manners the EHR has. `captures` is a folder of captured answers, by
+    vendor, that the EHR gives in place of its own.
     """
 
     data: Path
@@ -43,6 +45,8 @@ class Options:
     only: str | None = None
     open_door: bool = False
     faults: tuple[str, ...] = ()
+    profile: str | None = None
+    captures: Path | None = None
 
 
 def command(options: Options) -> list[str]:
@@ -55,6 +59,8 @@ def command(options: Options) -> list[str]:
         ("--jwks-url", options.jwks_url),
         ("--bridge-dimse", options.bridge_dimse),
         ("--only", options.only),
+        ("--profile", options.profile),
+        ("--captures", str(options.captures) if options.captures else None),
     ):
         argv += [flag, value] if value else []
     argv += ["--open"] if options.open_door else []

@@ -8,9 +8,9 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fhir_bridge.simulators import faults
+from fhir_bridge.simulators.born import Born, attached
 from fhir_bridge.simulators.chart import Chart, born_with, files_of
 from fhir_bridge.simulators.dicomweb import DicomWeb, dicomweb_router
 from fhir_bridge.simulators.door import PREFIX, door_router
@@ -33,6 +34,8 @@ from fhir_bridge.simulators.hospital import NAME, Options
 from fhir_bridge.simulators.images import Archive, open_instance
 from fhir_bridge.simulators.login import Client, Login
 from fhir_bridge.simulators.pacs import AE_TITLE, Node, Pacs
+from fhir_bridge.simulators.profiles import Profile, profile_of
+from fhir_bridge.simulators.replay import Replay, replay_router
 from fhir_bridge.simulators.rules import Rules
 from fhir_bridge.simulators.seen import Requests, noting
 from fhir_bridge.simulators.studies import make_studies
@@ -98,49 +101,70 @@ class Hospital:
 def build(options: Options) -> Hospital:
     """A hospital on its ports, not yet serving; raises ValueError for an unknown fault."""
     chosen = faults.chosen(options.faults)
-    rules = faults.rules_with(chosen)
+    profile = profile_of(options.profile)
+    rules = faults.rules_with(chosen, profile.rules)
     options.state.mkdir(parents=True, exist_ok=True)
     line = _listen(options.http_port)
     base = f"http://{HOST}:{line.getsockname()[1]}"
     requests = Requests(_now)
     archive = Archive([]) if options.only == "ehr" else _archive(options)
-    born, files, foreign = _records(options, rules, base)
+    fhir = f"{base}{profile.path}"
+    born = _born(options, rules, fhir, f"{base}/dicom-web")
+    files = files_of(options.data)
+    foreign = _foreign(born, files) if any(fault.foreign for fault in chosen) else None
+    if foreign is not None:
+        born = replace(born, foreign=foreign.origin)
+    born = profile.born(faults.born_with(chosen, born), files)
     journal = options.state / "chart.jsonl"
-    chart = Chart(born, files, journal=journal, rules=rules, clock=_now)
+    chart = Chart(born.resources, files, journal=journal, rules=rules, clock=_now)
     pacs = None if options.only == "ehr" else _pacs(options, archive, rules, requests)
     door = door_router(chart, requests, archive, pacs, foreign.as_json if foreign else dict)
-    app = _app(options, base, rules, chart, archive)
+    login = Login(_client(options), f"{base}/auth/token", rules, _clock(rules))
+    app = _app(options, Ehr(chart, fhir, rules), archive, login)
+    app.add_exception_handler(Refusal, _refused_by(profile))
     app.include_router(door)
-    edged = noting(faults.edged(app, chosen), requests, but=PREFIX)
-    urls = _urls(options, base, pacs, foreign)
-    return Hospital(edged, line, pacs, foreign, urls, _Server(_config(edged)))
+    if options.captures is not None:
+        fhir = _replay(app, options.captures, base, born, login)
+    edged = noting(profile.under(faults.edged(app, chosen, born.foreign)), requests, but=PREFIX)
+    urls = _urls(options, base, fhir, pacs, foreign)
+    return Hospital(edged, line, pacs, foreign, urls, _Server(_config(edged, rules)))
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, rules: Rules) -> uvicorn.Config:
     return uvicorn.Config(
         app, http=Line, ws="none", lifespan="off", log_config=None, log_level="critical",
-        access_log=False, proxy_headers=False, server_header=False, timeout_graceful_shutdown=1,
+        access_log=False, proxy_headers=False, server_header=False,
+        date_header=not rules.clock_ahead_seconds, timeout_graceful_shutdown=1,
     )  # fmt: skip
 
 
-def _app(options: Options, base: str, rules: Rules, chart: Chart, archive: Archive) -> FastAPI:
+def _app(options: Options, ehr: Ehr, archive: Archive, login: Login) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    login = Login(_client(options), f"{base}/auth/token", rules, time.time)
     app.include_router(auth_router(login))
-    if options.only != "pacs":
-        app.include_router(fhir_router(Ehr(chart, f"{base}/fhir", rules), login))
+    if options.only != "pacs" and options.captures is None:
+        app.include_router(fhir_router(ehr, login))
     if options.only != "ehr":
-        web = DicomWeb(archive, f"{base}/dicom-web", rules)
+        origin = login.token_url.removesuffix("/auth/token")
+        web = DicomWeb(archive, f"{origin}/dicom-web", ehr.rules)
         app.include_router(dicomweb_router(web, login))
-    app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _not_routed)
     return app
 
 
-async def _refused(_request: Request, refusal: Exception) -> Response:
-    if not isinstance(refusal, Refusal):
-        raise refusal
-    return refusal_answer(refusal)
+def _replay(app: FastAPI, folder: Path, base: str, born: Born, login: Login) -> str:
+    """Captured answers behind every other door; answers the first vendor's base."""
+    replay = Replay(folder, base, born.first_of("Patient") or {"resourceType": "Patient"}, login)
+    app.include_router(replay_router(replay, base))
+    return base + replay.homes[0].path if replay.homes else base
+
+
+def _refused_by(profile: Profile) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refused(_request: Request, refusal: Exception) -> Response:
+        if not isinstance(refusal, Refusal):
+            raise refusal
+        return profile.refused(refusal)
+
+    return refused
 
 
 async def _not_routed(_request: Request, error: Exception) -> Response:
@@ -156,21 +180,14 @@ def _client(options: Options) -> Client | None:
     return Client(options.client_id, options.jwks_url)
 
 
-def _records(
-    options: Options, rules: Rules, base: str
-) -> tuple[list[Resource], dict[str, tuple[str, Path]], Foreign | None]:
-    """The chart's first content; with the fault, one attachment of it lies elsewhere."""
-    located = f"{base}/dicom-web"
-    born = [_located(one, located) for one in born_with(options.data / "ehr", rules)]
-    files = files_of(options.data)
-    if not rules.foreign_attachment:
-        return born, files, None
-    number, attachment = next(_attached(born, files))
-    content_type, path = files[attachment["url"].split("/")[-1]]
-    foreign = Foreign(content_type, path.read_bytes())
-    moved = {"attachment": attachment | {"url": foreign.start()}}
-    born[number] = born[number] | {"content": [moved]}
-    return born, files, foreign
+def _clock(rules: Rules) -> Callable[[], float]:
+    return lambda: time.time() + rules.clock_ahead_seconds
+
+
+def _born(options: Options, rules: Rules, base: str, dicomweb: str) -> Born:
+    """The chart's first content."""
+    found = born_with(options.data / "ehr", rules)
+    return Born(tuple(_located(one, dicomweb) for one in found), base)
 
 
 def _located(resource: Resource, dicomweb: str) -> Resource:
@@ -179,15 +196,11 @@ def _located(resource: Resource, dicomweb: str) -> Resource:
     return resource
 
 
-def _attached(
-    born: Sequence[Resource], files: Mapping[str, tuple[str, Path]]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Current documents whose only content is a file of ours: place in `born`, attachment."""
-    for number, one in enumerate(born):
-        if one["resourceType"] == "DocumentReference" and one.get("status") == "current":
-            attachments = [content["attachment"] for content in one["content"]]
-            if len(attachments) == 1 and attachments[0].get("url", "").split("/")[-1] in files:
-                yield number, attachments[0]
+def _foreign(born: Born, files: Mapping[str, tuple[str, Path]]) -> Foreign:
+    """Somebody else's server; it has what the first document shows."""
+    names = (attachment["url"].rpartition("/")[2] for _, attachment in attached(born.resources))
+    content_type, path = next((files[name] for name in names if name in files), ("", None))
+    return Foreign(content_type or "text/plain", path.read_bytes() if path else b"").start()
 
 
 def _archive(options: Options) -> Archive:
@@ -237,11 +250,11 @@ def _pacs(options: Options, archive: Archive, rules: Rules, requests: Requests) 
 
 
 def _urls(
-    options: Options, base: str, pacs: Pacs | None, foreign: Foreign | None
+    options: Options, base: str, fhir: str, pacs: Pacs | None, foreign: Foreign | None
 ) -> dict[str, str | None]:
     return {
         "name": NAME,
-        "fhir": None if options.only == "pacs" else f"{base}/fhir",
+        "fhir": None if options.only == "pacs" else fhir,
         "dicomweb": None if options.only == "ehr" else f"{base}/dicom-web",
         "dimse": f"{AE_TITLE}@{HOST}:{pacs.port}" if pacs else None,
         "control": f"{base}{PREFIX}",

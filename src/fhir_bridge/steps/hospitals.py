@@ -10,18 +10,24 @@ from datetime import datetime
 
 from fhir_bridge.case.case import Auth, TreatingProvider
 from fhir_bridge.case.imaging import Arrival, InstanceClaim, StudyClaim
-from fhir_bridge.clients.ask import Anonymous, Authoriser, Basic, Limits
+from fhir_bridge.clients.ask import Anonymous, Authoriser, Basic, Limits, StaticHeader
+from fhir_bridge.clients.bulk import BulkClient
 from fhir_bridge.clients.dicomweb import DicomWebClient
 from fhir_bridge.clients.dimse import DimseClient
 from fhir_bridge.clients.fhir import FhirClient
 from fhir_bridge.clients.http import Wire
 from fhir_bridge.clients.keep import Keep
+from fhir_bridge.clients.manners import PLAIN, Manners, Memory, Rules
 from fhir_bridge.clients.smart import Signer, Tokens
+from fhir_bridge.clients.udap import Business, Udap
 from fhir_bridge.pipeline.pull.source import Archive
+from fhir_bridge.security import tls
+from fhir_bridge.security.certificates import Anchors, Certified
 from fhir_bridge.security.secrets import Seal
 from fhir_bridge.store.cases import Providers
 
 MOVE_SILENCE_SECONDS = 2.0
+TLS_KEY, UDAP_KEY = "tls-key", "udap-key"
 
 
 @dataclass(slots=True)
@@ -30,7 +36,7 @@ class Hospitals:
     Clients by provider, shared by every case; a changed provider gets new ones.
 
     `our_node` is our AE title and port for C-GET and C-MOVE; C-MOVE is only used while our
-    receiver listens (`receiving`).
+    receiver listens (`receiving`). What is learnt of an endpoint goes into `endpoints`.
     """
 
     keep: Keep
@@ -41,6 +47,8 @@ class Hospitals:
     limits: Limits
     aet: str
     receiving: Callable[[], int]
+    endpoints: Memory | None = None
+    rules: Rules = PLAIN
     _open: dict[str, tuple[TreatingProvider, Wire]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,6 +58,12 @@ class Hospitals:
             return None
         client = FhirClient(provider.fhir, self._wire(provider))
         return client.for_case(case_id) if case_id else client
+
+    def exports(self, provider: TreatingProvider, case_id: str) -> BulkClient | None:
+        """The provider's bulk export, where the operator chose it."""
+        if not (provider.fhir and provider.bulk):
+            return None
+        return BulkClient(provider.fhir, self._wire(provider)).for_case(case_id)
 
     def archives(
         self, provider: TreatingProvider, case_id: str, held: Callable[[], frozenset[str]]
@@ -81,8 +95,13 @@ class Hospitals:
                 self._open[provider.id] = known
             return known[1]
 
+    def login(self, provider: TreatingProvider) -> Authoriser:
+        """How we log in there; `Tokens` has the account of the last login."""
+        return self._wire(provider).authoriser
+
     def _connect(self, provider: TreatingProvider) -> Wire:
         base = provider.fhir or provider.dicomweb
+        papers = provider.papers
         wire = Wire.open(
             provider.id,
             base,
@@ -91,31 +110,58 @@ class Hospitals:
             new_id=self.new_id,
             allowed=[*provider.allowed_origins, *filter(None, [provider.dicomweb])],
             limits=self.limits,
+            verify=tls.context(
+                authorities=papers.tls_authorities,
+                certificate=papers.tls_certificate,
+                key=self._key(provider, TLS_KEY) if papers.tls_certificate else b"",
+            ),
+            manners=Manners(provider.id, self.endpoints, rules=self.rules, now=self.now),
         )
         # A separate image server gets our login only when the operator allowed its origin.
         trusted = [base, *provider.allowed_origins]
         return wire.with_login(self._login(provider, wire), at=trusted)
 
     def _login(self, provider: TreatingProvider, wire: Wire) -> Authoriser:
+        client_id, scope = provider.client_id, provider.papers.scopes
         match provider.auth:
             case Auth.NONE:
                 return Anonymous()
             case Auth.BASIC:
-                return Basic(provider.client_id, self._secret(provider))
+                return Basic(client_id, self._secret(provider))
+            case Auth.HEADER:
+                return StaticHeader(provider.papers.header, self._secret(provider))
             case Auth.CLIENT_SECRET:
-                return Tokens(
-                    wire, provider.fhir, provider.client_id, secret=self._secret(provider)
-                )
+                secret = self._secret(provider)
+                return Tokens(wire, provider.fhir, client_id, secret=secret, scope=scope)
             case Auth.PRIVATE_KEY_JWT:
-                return Tokens(wire, provider.fhir, provider.client_id, signer=self.signer)
+                return Tokens(wire, provider.fhir, client_id, signer=self.signer, scope=scope)
+            case Auth.UDAP:
+                udap = self._udap(provider, wire)
+                return Tokens(wire, provider.fhir, proof=udap, find=udap.find, scope=scope)
+
+    def _udap(self, provider: TreatingProvider, wire: Wire) -> Udap:
+        papers = provider.papers
+        return Udap(
+            wire,
+            provider.fhir,
+            Certified.of_pem(papers.udap_certificate, self._key(provider, UDAP_KEY)),
+            Anchors.of_pem(papers.udap_anchors),
+            Business(papers.organization),
+            papers.contact,
+            community=papers.community,
+        )
 
     def _secret(self, provider: TreatingProvider) -> str:
         return self.seal.open(provider.secret, secret_purpose(provider.id)).decode()
 
+    def _key(self, provider: TreatingProvider, name: str) -> bytes:
+        sealed = provider.sealed.get(name, b"")
+        return self.seal.open(sealed, secret_purpose(provider.id, name))
 
-def secret_purpose(provider_id: str) -> str:
+
+def secret_purpose(provider_id: str, name: str = "secret") -> str:
     """What a provider's secret is sealed for; another provider's cannot be put in its place."""
-    return f"provider/{provider_id}/secret"
+    return f"provider/{provider_id}/{name}"
 
 
 class Issuers(Mapping[str, str]):

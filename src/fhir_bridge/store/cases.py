@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Column, Connection, Row, select, update
 
 from fhir_bridge.case.case import (
     Auth,
     Case,
     CaseState,
     DimseNode,
+    Papers,
     Pin,
     PinState,
     TreatingProvider,
@@ -47,6 +49,10 @@ class Providers:
             "dicomweb": provider.dicomweb,
             "allowed_origins": list(provider.allowed_origins),
             "issuers": dict(provider.issuers),
+            "vendor": provider.vendor,
+            "bulk": provider.bulk,
+            "papers": {name: text for name, text in asdict(provider.papers).items() if text},
+            "sealed": {k: base64.b64encode(v).decode() for k, v in provider.sealed.items()},
         }
         with self._database.write() as connection:
             connection.execute(
@@ -169,9 +175,31 @@ class Cases:
         self, case_id: str, source: str, step: str, *events: Event, error: str = "", at: datetime
     ) -> None:
         """Note what a source is doing now, for the nurse."""
-        self._change_source(
-            case_id, source, {"step": step, "error_code": error, "since": at}, events
-        )
+        values = {"step": step, "error_code": error, "since": at, "waits_until": None}
+        self._change_source(case_id, source, values, events)
+
+    def waits(self, case_id: str, source: str, until: datetime) -> None:
+        """Note until when the hospital has us rest."""
+        self._change_source(case_id, source, {"waits_until": until}, ())
+
+    def tell(self, case_id: str, source: str, word: str, *events: Event) -> None:
+        """What a person wants of the pull of a source: `pause`, `cancel`, or nothing any more."""
+        self._change_source(case_id, source, {"told": word}, events)
+
+    def told(self, case_id: str, source: str) -> str:
+        """What a person told the pull of a source, or empty."""
+        return str(self._source(case_id, source, schema.source.c.told) or "")
+
+    def waits_until(self, case_id: str, source: str) -> datetime | None:
+        """Until when the hospital has us rest, if it does."""
+        found = self._source(case_id, source, schema.source.c.waits_until)
+        return found if isinstance(found, datetime) else None
+
+    def _source(self, case_id: str, source: str, column: Column[Any]) -> Any:
+        table = schema.source
+        query = select(column).where(table.c.case_id == case_id, table.c.provider_id == source)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def steps(self, case_id: str) -> Mapping[str, tuple[str, str, datetime | None]]:
         """Per source: the step, the error code, since when."""
@@ -251,6 +279,10 @@ def _provider(row: Row[Any]) -> TreatingProvider:
         dicomweb=row.dicomweb,
         allowed_origins=tuple(row.allowed_origins),
         issuers=row.issuers,
+        vendor=row.vendor,
+        bulk=row.bulk,
+        papers=Papers(**row.papers),
+        sealed={name: base64.b64decode(text) for name, text in row.sealed.items()},
     )
 
 

@@ -38,7 +38,10 @@ def make_engine(url: str) -> Engine:
     except ArgumentError:
         raise ConfigurationError("FHIR_BRIDGE_DATABASE_URL is not a database URL") from None
     if dialect == "sqlite":
-        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
+        # A connection beyond the pool's size is made anew each time, with all its pragmas.
+        engine = create_engine(
+            url, hide_parameters=True, pool_size=20, connect_args={"timeout": 30}
+        )
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
         return engine

@@ -19,7 +19,7 @@ from fhir_bridge.store import schema
 from fhir_bridge.store.cases import Cases, read_person
 from fhir_bridge.store.database import Database, lock
 from fhir_bridge.store.events import append
-from fhir_bridge.store.ledgers import see
+from fhir_bridge.store.ledger_rows import see
 from fhir_bridge.store.originals import BlobWriter, Originals, original_values
 
 

@@ -6,20 +6,27 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
 
 from fhir_bridge.case.events import Event
 from fhir_bridge.case.imaging import InstanceClaim
-from fhir_bridge.case.ledger import ATTACHMENT, INSTANCE, LedgerRow, RecordKey, RecordState
-from fhir_bridge.case.record import End, HeldAttachment, Sighted
+from fhir_bridge.case.ledger import (
+    ATTACHMENT,
+    INSTANCE,
+    READ_ENTRY,
+    LedgerRow,
+    RecordKey,
+    RecordState,
+)
+from fhir_bridge.case.record import HeldAttachment, Sighted
 from fhir_bridge.case.slice import Page, Slice
-from fhir_bridge.standards.fhir import json
+from fhir_bridge.standards.fhir import salvage
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database, insert
 from fhir_bridge.store.events import append
+from fhir_bridge.store.ledger_rows import read_key, read_row, see, settled
 from fhir_bridge.store.originals import Originals
 from fhir_bridge.store.pull_rows import (
-    attachment_values,
     put_attachments,
     put_listed,
     put_slice,
@@ -30,7 +37,6 @@ from fhir_bridge.store.pull_rows import (
 
 # Databases bound the number of parameters of one statement, and a page may hold any number.
 MANY = 500
-_KEY = ["case_id", "source", "kind", "id", "version"]
 
 
 class Ledgers:
@@ -38,6 +44,7 @@ class Ledgers:
 
     def __init__(self, database: Database, originals: Originals) -> None:
         self._database, self._originals = database, originals
+        self._together = originals.together
 
     def rows(self, case_id: str) -> Sequence[LedgerRow]:
         """Every row of a case in the order first seen."""
@@ -46,7 +53,7 @@ class Ledgers:
             found = connection.execute(
                 select(table).where(table.c.case_id == case_id).order_by(table.c.number)
             )
-            return [_row(row) for row in found]
+            return [read_row(row) for row in found]
 
     def see(
         self,
@@ -58,11 +65,14 @@ class Ledgers:
         targets: Collection[tuple[str, str]] = (),
     ) -> None:
         """Note one record outside of a page (a read, a failure), with what it names."""
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             see(connection, case_id, [row], [base])
             put_attachments(connection, case_id, attachments)
             put_targets(connection, case_id, row.key.source, targets)
             append(connection, *events)
+
+        self._together.write(write)
 
     def reopen(self, case_id: str, source: str) -> None:
         """Before a new run: what failed is asked for again."""
@@ -74,6 +84,8 @@ class Ledgers:
                     table.c.case_id == case_id,
                     table.c.source == source,
                     table.c.state == RecordState.FAILED.value,
+                    table.c.rule != READ_ENTRY,
+                    table.c.position == "",
                 )
                 .values(state=RecordState.PENDING.value)
             )
@@ -95,6 +107,7 @@ class Ledgers:
             select(table, schema.original.c.sha256)
             .join(schema.original, schema.original.c.id == table.c.original)
             .where(table.c.case_id == case_id, table.c.kind.not_in([ATTACHMENT, INSTANCE]))
+            .where(table.c.rule != READ_ENTRY)
             .order_by(table.c.number)
         )
         if only is not None and len(only) <= MANY:
@@ -102,7 +115,9 @@ class Ledgers:
         with self._database.read() as connection:
             found = connection.execute(query).all()
         bodies: dict[str, Any] = {}
-        return [self._sighted(row, bodies) for row in found if only is None or _key(row) in only]
+        return [
+            self._sighted(row, bodies) for row in found if only is None or read_key(row) in only
+        ]
 
     def keys(self, case_id: str, source: str, kind: str) -> Sequence[RecordKey]:
         """The records of one kind that a source sent, in the order first seen."""
@@ -110,11 +125,11 @@ class Ledgers:
         query = (
             select(table)
             .where(table.c.case_id == case_id, table.c.source == source, table.c.kind == kind)
-            .where(table.c.original != "")
+            .where(table.c.original != "", table.c.rule != READ_ENTRY)
             .order_by(table.c.number)
         )
         with self._database.read() as connection:
-            return [_key(row) for row in connection.execute(query)]
+            return [read_key(row) for row in connection.execute(query)]
 
     def reads(self, case_id: str, source: str) -> int:
         """How many records of a source were asked for one by one."""
@@ -134,14 +149,18 @@ class Ledgers:
             select(table.c.source, func.count())
             .where(table.c.case_id == case_id, table.c.state == RecordState.FAILED.value)
             .where(table.c.kind.not_in([ATTACHMENT, INSTANCE]), table.c.original == "")
+            .where(table.c.position == "")
             .group_by(table.c.source)
         )
         with self._database.read() as connection:
             return {str(row[0]): int(row[1]) for row in connection.execute(query)}
 
-    def unread(self, case_id: str, source: str) -> Sequence[tuple[str, str]]:
+    def unread(
+        self, case_id: str, source: str, *, limit: int | None = None
+    ) -> Sequence[tuple[str, str]]:
         """
-        (type, id) of what the records of a source refer to and what was never asked for.
+        (type, id) of what the records of a source refer to and what was never asked for: all, or
+        the first `limit`.
 
         What failed in an earlier run and was reopened is asked for again.
         """
@@ -157,27 +176,31 @@ class Ledgers:
             select(named.c.kind, named.c.id)
             .where(named.c.case_id == case_id, named.c.source == source, ~asked)
             .order_by(named.c.kind, named.c.id)
+            .limit(limit)
         )
         with self._database.read() as connection:
             return [(row.kind, row.id) for row in connection.execute(query)]
 
     def _sighted(self, row: Row[Any], bodies: dict[str, Any]) -> Sighted:
         if row.sha256 not in bodies:
-            bodies[row.sha256] = json.loads(self._originals.read(row.sha256))
+            bodies[row.sha256] = salvage.load(self._originals.read(row.sha256))
         body = bodies[row.sha256]
         resource = body if not row.position else _of_entry(body["entry"][int(row.position)])
-        return Sighted(_key(row), resource, row.base, row.original, row.position)
+        return Sighted(read_key(row), resource, row.base, row.original, row.position)
 
     def turn(self, page: Page, *events: Event) -> None:
         """Commit one page: the slice's cursor, the records, what they name, the events."""
         at = page.slice
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             put_slice(connection, at)
             put_listed(connection, at, page.listed)
             see(connection, at.case_id, page.seen, page.bases)
             put_attachments(connection, at.case_id, page.attachments)
             put_targets(connection, at.case_id, at.source, page.targets)
             append(connection, *events)
+
+        self._together.write(write)
 
     def unlisted(self, slice_: Slice, ids: Collection[str]) -> frozenset[str]:
         """Those of these ids that no page of this slice and run has listed yet."""
@@ -196,9 +219,10 @@ class Ledgers:
         return frozenset(new)
 
     def slices(self, case_id: str, source: str | None = None) -> Sequence[Slice]:
-        """The slices of a case, or of one of its sources."""
+        """The slices of a case, or of one of its sources; a witness's notes are none."""
         table = schema.pull_slice
-        query = select(table).where(table.c.case_id == case_id).order_by(table.c.source)
+        query = select(table).where(table.c.case_id == case_id, ~table.c.type.contains("~"))
+        query = query.order_by(table.c.source)
         if source is not None:
             query = query.where(table.c.source == source)
         with self._database.read() as connection:
@@ -206,7 +230,13 @@ class Ledgers:
 
     def slice(self, case_id: str, source: str, type_: str) -> Slice | None:
         """One slice, if it was begun."""
-        return next((s for s in self.slices(case_id, source) if s.type == type_), None)
+        table = schema.pull_slice
+        query = select(table).where(
+            table.c.case_id == case_id, table.c.source == source, table.c.type == type_
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else read_slice(row)
 
     def attachments(self, case_id: str, source: str | None = None) -> Sequence[HeldAttachment]:
         """Every attachment that the records of a case name, in a stable order."""
@@ -222,8 +252,11 @@ class Ledgers:
             return [read_attachment(row) for row in connection.execute(query)]
 
     def settle(self, case_id: str, attachment: HeldAttachment, *events: Event) -> None:
-        """Say what became of an attachment: held, failed, or without content."""
-        table = schema.attachment
+        """
+        Say what became of an attachment: held, failed, or without content.
+
+        It holds for every record that names the same file, also for those that came meanwhile.
+        """
         failed = bool(attachment.failure)
         row = LedgerRow(
             key=attachment.key,
@@ -234,21 +267,13 @@ class Ledgers:
             error_code=attachment.failure,
             attempts=1 if failed else 0,
         )
-        with self._database.write() as connection:
-            connection.execute(
-                update(table)
-                .where(
-                    table.c.case_id == case_id,
-                    table.c.source == attachment.parent.source,
-                    table.c.parent_kind == attachment.parent.kind,
-                    table.c.parent_id == attachment.parent.id,
-                    table.c.parent_version == attachment.parent.version,
-                    table.c.path == attachment.path,
-                )
-                .values(**attachment_values(attachment), done=not failed)
-            )
-            see(connection, case_id, [row], [""])
+
+        def write(connection: Connection) -> None:
+            found = connection.execute(settled(case_id, attachment))
+            see(connection, case_id, [row] * found.rowcount, [""] * found.rowcount)
             append(connection, *events)
+
+        self._together.write(write)
 
     def unsettled(
         self, case_id: str, source: str, *, keys: int | None = None
@@ -299,50 +324,6 @@ class Ledgers:
         return found
 
 
-def see(
-    connection: Connection, case_id: str, rows: Sequence[LedgerRow], bases: Sequence[str]
-) -> None:
-    """
-    Insert rows; a key that is known already gains a sighting, and a failed one may recover.
-
-    The first original stays; a record that failed at first gets the one that carries it at last.
-    """
-    if not rows:
-        return
-    table = schema.ledger
-    new = insert(connection, table)
-    came, again = table.c.original != "", new.excluded
-    statement = new.on_conflict_do_update(
-        index_elements=_KEY,
-        set_={
-            "sightings": table.c.sightings + 1,
-            "attempts": table.c.attempts + again.attempts,
-            "state": again.state,
-            "error_code": again.error_code,
-            "reason": again.reason,
-            "rule": again.rule,
-            "original": case((came, table.c.original), else_=again.original),
-            "position": case((came, table.c.position), else_=again.position),
-            "base": case((came, table.c.base), else_=again.base),
-        },
-    )
-    values = [
-        {**_values(row), "case_id": case_id, "base": base}
-        for row, base in zip(rows, bases, strict=True)
-    ]
-    connection.execute(statement, values)
-
-
-def end(connection: Connection, case_id: str, ends: Mapping[RecordKey, End]) -> None:
-    """Write the ends of records inside the caller's transaction."""
-    for key, how in ends.items():
-        connection.execute(
-            update(schema.ledger)
-            .where(_is(case_id, key))
-            .values(**{**asdict(how), "state": how.state.value})
-        )
-
-
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
     return (values[start : start + MANY] for start in range(0, len(values), MANY))
 
@@ -350,39 +331,3 @@ def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
 def _of_entry(entry: Any) -> Any:
     # Seen in the field, and taken for what it is when it came: the bare resource as the entry.
     return entry if "resourceType" in entry else entry["resource"]
-
-
-def _values(row: LedgerRow) -> dict[str, Any]:
-    values = asdict(row)
-    return {**values.pop("key"), **values, "state": row.state.value}
-
-
-def _is(case_id: str, key: RecordKey) -> Any:
-    table = schema.ledger
-    return (
-        (table.c.case_id == case_id)
-        & (table.c.source == key.source)
-        & (table.c.kind == key.kind)
-        & (table.c.id == key.id)
-        & (table.c.version == key.version)
-    )
-
-
-def _key(row: Row[Any]) -> RecordKey:
-    return RecordKey(row.source, row.kind, row.id, row.version)
-
-
-def _row(row: Row[Any]) -> LedgerRow:
-    return LedgerRow(
-        key=_key(row),
-        state=RecordState(row.state),
-        original=row.original,
-        position=row.position,
-        rule=row.rule,
-        reason=row.reason,
-        target=row.target,
-        entry=row.entry,
-        error_code=row.error_code,
-        attempts=row.attempts,
-        sightings=row.sightings,
-    )

@@ -6,20 +6,23 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, Self, cast
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, select
 
 from fhir_bridge.case.original import Blob, How, Original
 from fhir_bridge.errors import StorageFull, StoreError, TooLarge
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database, insert
+from fhir_bridge.store.together import Together
 
+PIECE = 256 * 1024
+LEVELS = 2
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -28,10 +31,12 @@ class BlobWriter:
     A body on its way to the store: write, then commit. Leaving without commit leaves nothing.
 
     After `commit` the bytes are durable: file synced, renamed to its hash, folder synced.
+    `known` are the folders whose own names are known to be durable.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, known: set[Path]) -> None:
         self._folder, self._max_bytes, self._size = folder, max_bytes, 0
+        self._known = known
         self._hash = hashlib.sha256()
         try:
             self._file = NamedTemporaryFile(dir=folder / "incoming", delete=False)  # noqa: SIM115 (closed on exit)
@@ -72,10 +77,10 @@ class BlobWriter:
             self._file.flush()
             os.fdatasync(self._file.fileno())
             if not target.exists():
-                _make_folder(target.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 Path(self._file.name).rename(target)
             # Also when another was quicker: its name may not be on the disk yet.
-            _sync(target.parent)
+            _sync_branch(target.parent, self._known)
         except OSError as error:
             raise _storage_error(error) from error
         return Blob(digest, self._size)
@@ -83,15 +88,18 @@ class BlobWriter:
 
 def address(folder: Path, digest: str) -> Path:
     """Where a body lies: two levels of hash, no name from outside."""
-    return folder / digest[:2] / digest[2:4] / digest
+    return folder / digest[:2] / digest[2:4] / digest  # LEVELS folders
 
 
-def _make_folder(folder: Path) -> None:
-    # Each new level is synced into its parent, or a power cut could lose the whole branch.
-    if not folder.exists():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+def _sync_branch(folder: Path, known: set[Path]) -> None:
+    """Sync a folder, and those above it unless it is known that they hold its name for good."""
+    _sync(folder)
+    for above in list(folder.parents)[:LEVELS]:
+        if folder in known:
+            return
+        _sync(above)
+        known.add(folder)
+        folder = above
 
 
 def _sync(folder: Path) -> None:
@@ -112,11 +120,13 @@ class Originals:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database, self._folder = database, folder
+        self.together = Together(database)
+        self._known: set[Path] = set()
         (folder / "incoming").mkdir(parents=True, exist_ok=True)
 
     def writer(self, *, max_bytes: int) -> BlobWriter:
         """A new body; see BlobWriter."""
-        return BlobWriter(self._folder, max_bytes)
+        return BlobWriter(self._folder, max_bytes, self._known)
 
     def put(self, body: bytes) -> Blob:
         """Store a body that is already in memory."""
@@ -126,12 +136,12 @@ class Originals:
 
     def keep(self, original: Original) -> Original:
         """Insert the row of an arrival whose blob is committed; the same id twice is one row."""
-        with self._database.write() as connection:
-            connection.execute(
-                insert(connection, schema.original)
-                .values(**original_values(original))
-                .on_conflict_do_nothing()
-            )
+
+        def row(connection: Connection) -> None:
+            new = insert(connection, schema.original).on_conflict_do_nothing()
+            connection.execute(new, original_values(original))
+
+        self.together.write(row)
         return original
 
     def path(self, sha256: str) -> Path:
@@ -149,6 +159,21 @@ class Originals:
         if hashlib.sha256(body).hexdigest() != sha256:
             raise StoreError("an original no longer has its hash")
         return body
+
+    def head(self, sha256: str, size: int) -> bytes:
+        """The first `size` bytes of a body; raises StoreError."""
+        return next(self.pieces(sha256, size), b"")
+
+    def pieces(self, sha256: str, size: int = PIECE) -> Iterator[bytes]:
+        """A body bit by bit, as it lies there; raises StoreError when it is gone."""
+        try:
+            with self.path(sha256).open("rb", buffering=0) as file:
+                while piece := file.read(size):
+                    yield piece
+        except FileNotFoundError:
+            raise StoreError("an original is missing from the store") from None
+        except OSError as error:
+            raise _storage_error(error) from error
 
     def get(self, id_: str) -> Original | None:
         """The row of one arrival."""

@@ -27,6 +27,7 @@ def put_slice(connection: Connection, slice_: Slice) -> None:
         "evidence": asdict(slice_.evidence),
         "visited": list(slice_.visited),
         "previous": slice_.previous,
+        "restarts": slice_.restarts,
     }
     connection.execute(
         insert(connection, schema.pull_slice)
@@ -39,6 +40,7 @@ def read_slice(row: Row[Any]) -> Slice:
     """A slice from its row."""
     facts = dict(row.evidence)
     counts = tuple(Count(**count) for count in facts.pop("counts"))
+    findings = tuple(facts.pop("findings", ()))
     return Slice(
         case_id=row.case_id,
         source=row.source,
@@ -48,9 +50,10 @@ def read_slice(row: Row[Any]) -> Slice:
         cursor=row.cursor,
         pages=row.pages,
         ended=row.ended,
-        evidence=Evidence(counts=counts, **facts),
+        evidence=Evidence(counts=counts, findings=findings, **facts),
         visited=tuple(row.visited),
         previous=row.previous,
+        restarts=row.restarts,
     )
 
 

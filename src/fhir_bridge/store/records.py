@@ -18,7 +18,7 @@ from fhir_bridge.store import schema
 from fhir_bridge.store.cases import move
 from fhir_bridge.store.database import Database, insert
 from fhir_bridge.store.events import append
-from fhir_bridge.store.ledgers import end
+from fhir_bridge.store.ledger_rows import end
 from fhir_bridge.store.originals import Originals
 
 

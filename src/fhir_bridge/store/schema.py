@@ -2,84 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
-    TypeDecorator,
     UniqueConstraint,
     func,
 )
-from sqlalchemy import Text as PlainText
 
-from fhir_bridge.standards.fhir import json
+from fhir_bridge.store.columns import Facts, Instant, Text
 
 metadata = MetaData()
-_UNSAFE = re.compile(r"[\x00\\\ud800-\udfff]")
-_ESCAPED = re.compile(r"\\([0-9a-f]{4})")
-
-
-class Text(TypeDecorator[str]):
-    """
-    Any text of any source: U+0000 (which PostgreSQL refuses) and lone surrogates (which have no
-    UTF-8) are written as escapes and come back as they were.
-    """
-
-    impl = PlainText
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Escape; the backslash too, so that two texts never become one."""
-        return None if value is None else _UNSAFE.sub(lambda m: f"\\{ord(m[0]):04x}", value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """Back to what it was."""
-        if value is None or "\\" not in value:
-            return value
-        return _ESCAPED.sub(lambda m: chr(int(m[1], 16)), value)
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC time; SQLite would hand it back without its zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store as UTC."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return with the zone."""
-        if value is None or value.tzinfo is not None:
-            return value
-        return value.replace(tzinfo=UTC)
-
-
-class Facts(TypeDecorator[object]):
-    """Small JSON of our own as text: never jsonb, which refuses U+0000 and reorders keys."""
-
-    impl = PlainText
-    cache_ok = True
-
-    def process_bind_param(self, value: object | None, dialect: Dialect) -> str | None:
-        """Write canonical JSON."""
-        return None if value is None else json.dumps(value).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> object | None:
-        """Read it back."""
-        return None if value is None else json.loads(value.encode())
-
 
 provider = Table(
     "fb_provider",
@@ -94,6 +33,11 @@ provider = Table(
     Column("dicomweb", Text, nullable=False, default=""),
     Column("allowed_origins", Facts, nullable=False),
     Column("issuers", Facts, nullable=False),
+    Column("vendor", Text, nullable=False, server_default=""),
+    Column("bulk", Text, nullable=False, server_default=""),
+    Column("papers", Facts, nullable=False, server_default="{}"),
+    # Private keys: name -> sealed bytes in base64.
+    Column("sealed", Facts, nullable=False, server_default="{}"),
     Column("added_at", Instant, nullable=False),
 )
 
@@ -124,6 +68,9 @@ source = Table(
     Column("step", Text, nullable=False, default=""),
     Column("error_code", Text, nullable=False, default=""),
     Column("since", Instant),
+    # What a person told the pull to do (`pause`, `cancel`), and until when a hospital has it rest.
+    Column("told", Text, nullable=False, server_default=""),
+    Column("waits_until", Instant),
 )
 
 original = Table(
@@ -161,6 +108,7 @@ pull_slice = Table(
     Column("evidence", Facts, nullable=False),
     Column("visited", Facts, nullable=False),
     Column("previous", Text, nullable=False, default=""),
+    Column("restarts", Integer, nullable=False, server_default="0"),
 )
 
 # The ids that the pages of a slice have listed in one run: what a count is held against.
@@ -350,6 +298,21 @@ signing_key = Table(
     Column("alg", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("made_at", Instant, nullable=False),
+    # The stages of a rotation; empty times are those of a first key.
+    Column("signs_from", Instant),
+    Column("retires_at", Instant),
+    Column("gone_at", Instant),
+)
+
+# What is learned of a provider's endpoint, and the next time at which it may be asked.
+endpoint = Table(
+    "fb_endpoint",
+    metadata,
+    Column("provider_id", Text, primary_key=True),
+    Column("facts", Facts, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", Instant),
+    Column("updated_at", Instant, nullable=False),
 )
 
 # Which instances a source says a study has, by witness (QIDO instances, C-FIND IMAGE, ...).
@@ -363,4 +326,55 @@ claim = Table(
     Column("study_uid", Text, nullable=False),
     Column("series_uid", Text, nullable=False, default=""),
     Column("sop_class", Text, nullable=False, default=""),
+)
+
+# A bulk export of a source: one job at a time, and the files of its manifests.
+export = Table(
+    "fb_export",
+    metadata,
+    Column("case_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("types", Facts, nullable=False),
+    Column("paths", Facts, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("since", Text, nullable=False, default=""),
+    Column("stage", Text, nullable=False),
+    Column("status_url", Text, nullable=False, default=""),
+    Column("poll_url", Text, nullable=False, default=""),
+    Column("manifests", Integer, nullable=False, default=0),
+    Column("transaction_time", Text, nullable=False, default=""),
+    Column("polls", Integer, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("restarts", Integer, nullable=False, default=0),
+    Column("progress", Text, nullable=False, default=""),
+    Column("error_code", Text, nullable=False, default=""),
+)
+
+export_file = Table(
+    "fb_export_file",
+    metadata,
+    Column("case_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("needs_token", Boolean, nullable=False),
+    Column("promised", Integer),
+    Column("manifest", Text, nullable=False, default=""),
+    Column("original", Text, nullable=False, default=""),
+    Column("sha256", Text, nullable=False, default=""),
+    Column("size", BigInteger, nullable=False, default=0),
+    Column("whole", Boolean, nullable=False, default=False),
+    Column("framed", Boolean, nullable=False, default=True),
+    Column("validator", Text, nullable=False, default=""),
+    Column("offset", BigInteger, nullable=False, default=0),
+    Column("lines", Integer, nullable=False, default=0),
+    Column("ours", Integer, nullable=False, default=0),
+    Column("unclear", Integer, nullable=False, default=0),
+    Column("bad", Integer, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("failure", Text, nullable=False, default=""),
+    Column("done", Boolean, nullable=False, default=False),
 )

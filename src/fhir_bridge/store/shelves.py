@@ -10,12 +10,15 @@ from typing import Self
 from fhir_bridge.errors import ConfigurationError
 from fhir_bridge.store.cases import Cases, Providers
 from fhir_bridge.store.database import Database, make_engine
+from fhir_bridge.store.endpoints import Endpoints
 from fhir_bridge.store.events import Events
+from fhir_bridge.store.exports import Exports
 from fhir_bridge.store.images import Images
 from fhir_bridge.store.keys import Keys, Logins
 from fhir_bridge.store.ledgers import Ledgers
 from fhir_bridge.store.opinions import Opinions
 from fhir_bridge.store.originals import Originals
+from fhir_bridge.store.progress import ProgressRows
 from fhir_bridge.store.records import Records
 from fhir_bridge.store.slots import alone
 from fhir_bridge.store.workers import Workers
@@ -37,6 +40,9 @@ class Store:
     workers: Workers
     keys: Keys
     logins: Logins
+    endpoints: Endpoints
+    progress: ProgressRows
+    exports: Exports
 
     @classmethod
     def open(cls, url: str, folder: Path, *, lease: timedelta) -> Self:
@@ -68,6 +74,9 @@ class Store:
             workers=Workers(database, lease=lease),
             keys=Keys(database),
             logins=Logins(database),
+            endpoints=Endpoints(database),
+            progress=ProgressRows(database),
+            exports=Exports(database, originals),
         )
 
     def close(self) -> None:

@@ -152,10 +152,14 @@ class Engine:
             )
         return self._client
 
-    def pull_in(self, connection: Any, case_id: str, run: int, sources: Sequence[str]) -> None:
+    def pull_in(
+        self, connection: Any, case_id: str, run: int, sources: Sequence[str], resumed: int = 0
+    ) -> None:
         """Enqueue a pull on the caller's own transaction; the same run twice is one pull."""
-        options = self._options("pull", CASES, pull_id(case_id, run))
-        self.client().enqueue_in_transaction(connection, options, case_id, run, list(sources))
+        options = self._options("pull", CASES, pull_id(case_id, run, resumed))
+        self.client().enqueue_in_transaction(
+            connection, options, case_id, run, list(sources), resumed
+        )
 
     def deliver_in(self, connection: Any, delivery_id: str, again: str = "") -> None:
         """Enqueue a delivery on the caller's own transaction: the outbox."""

@@ -12,6 +12,7 @@ APPLICATION_VERSION = "fb-1"
 CASES, SOURCES, DELIVERIES = "fb-cases", "fb-sources", "fb-deliveries"
 MAX_RECOVERY_ATTEMPTS = 5
 MAX_STEPS = 1_500
+MAX_RESTS = 8
 MAX_RUNGS = 500
 LONGEST_REST = 900.0
 POLL_SECONDS = 0.2
@@ -22,19 +23,24 @@ class PullSteps(Protocol):
     """The steps of a pull. Each may run twice: it finds out by itself what is done already."""
 
     def connect(self, case_id: str, source: str, run: int) -> Mapping[str, Any]:
-        """Log in and settle the patient: `{"ready": bool, "types": [...], "error": code}`."""
+        """Log in, settle the patient, begin the slices: `{"ready": bool, "error": code}`."""
 
-    def turn(self, case_id: str, source: str, type_: str) -> bool:
-        """Turn one page; True while there is more."""
+    def collect(self, case_id: str, source: str, impatient: bool) -> Mapping[str, Any]:
+        """
+        A round of pages, referred records, attachments and second looks:
+        `{"more": bool, "moved": bool, "rest": seconds, "told": "" | "pause" | "cancel"}`.
 
-    def fill(self, case_id: str, source: str) -> int:
-        """Read a batch of referred records and attachments; how many remain."""
+        An impatient one takes a hospital that is still busy for one that does not answer.
+        """
 
     def image(self, case_id: str, source: str, run: int) -> int:
         """Fetch one study; how many remain."""
 
     def close(self, case_id: str, source: str) -> str:
         """Ask for the counts again and grade; returns the source's grade."""
+
+    def again(self, case_id: str, source: str, error: str) -> float:
+        """In how many seconds a source that failed is asked again by itself; 0 for never."""
 
 
 class CaseSteps(Protocol):
@@ -45,6 +51,9 @@ class CaseSteps(Protocol):
 
     def advance(self, delivery_id: str) -> Mapping[str, Any]:
         """Move a delivery one rung: `{"done": bool, "wait": seconds}`."""
+
+    def retry(self, case_id: str, run: int, sources: Sequence[str]) -> None:
+        """Begin the next run for these sources, unless somebody else has."""
 
     def stopped(self, case_id: str, source: str, error: str) -> None:
         """Tell the nurse that a source (or, without one, the case) stopped by our own fault."""
@@ -69,9 +78,9 @@ class Slots(Protocol):
         """Note that this slot took a dead one's work."""
 
 
-def pull_id(case_id: str, run: int) -> str:
-    """The workflow of one run of a case's pull."""
-    return f"pull:{case_id}:{run}"
+def pull_id(case_id: str, run: int, resumed: int = 0) -> str:
+    """The workflow of one run of a case's pull; `resumed` tells how often it was taken up again."""
+    return f"pull:{case_id}:{run}" + (f".{resumed}" if resumed else "")
 
 
 def deliver_id(delivery_id: str, again: str = "") -> str:

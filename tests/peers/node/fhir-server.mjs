@@ -5,7 +5,7 @@ import './definitions.mjs';
 import { getStatus, validateResource } from '@medplum/core';
 import { FhirRouter, MemoryRepository } from '@medplum/fhir-router';
 import http from 'node:http';
-import { allows, needs } from './scopes.mjs';
+import { authorize, Refused, tokenServerSays } from './guard.mjs';
 
 const { port, tokenServer, loaderToken } = JSON.parse(process.argv[2]);
 const base = `http://127.0.0.1:${port}/fhir/R4/`;
@@ -24,27 +24,6 @@ const capability = {
   resourceType: 'CapabilityStatement', status: 'active', date: '2026-01-01', kind: 'instance',
   fhirVersion: '4.0.1', format: ['json'], software: { name: 'Medplum router' }, rest: [{ mode: 'server' }],
 };
-
-class Refused extends Error {
-  constructor(status, code, text, headers = {}) {
-    super(text);
-    Object.assign(this, { status, headers, outcome: { resourceType: 'OperationOutcome', issue: [{ severity: 'error', code, details: { text } }] } });
-  }
-}
-
-async function tokenServerSays(path, options) {
-  return (await fetch(tokenServer + path, options)).json();
-}
-
-async function authorize(request, path, body) {
-  if (!tokenServer) return;
-  const token = request.headers.authorization?.match(/^Bearer (.+)$/i)?.[1];
-  if (token && token === loaderToken) return;
-  const said = token && (await tokenServerSays('/introspect', { method: 'POST', body: new URLSearchParams({ token }) }));
-  if (!said?.active) throw new Refused(401, 'login', 'A valid access token is needed', { 'www-authenticate': 'Bearer' });
-  const lacking = needs(request.method, path, body).find((need) => !allows(said.scope, need));
-  if (lacking) throw new Refused(403, 'forbidden', `No scope for .${lacking.letter} on ${lacking.type}`);
-}
 
 // Medplum finds a subject by "Patient/ID" only; a FHIR client may say the bare ID (R4 search, reference).
 function withTypedPatients(url) {
@@ -91,11 +70,11 @@ async function answer(request, raw) {
   const isJson = (header) => /json/.test(header ?? '');
   if (path === '/metadata') return { status: 200, body: capability };
   if (path === '/.well-known/smart-configuration' && tokenServer) {
-    return { status: 200, body: await tokenServerSays(path), headers: { 'content-type': 'application/json' } };
+    return { status: 200, body: await tokenServerSays(tokenServer, path), headers: { 'content-type': 'application/json' } };
   }
   const rawBinary = request.method === 'POST' && path === '/Binary' && !isJson(request.headers['content-type']);
   const body = raw.length && !rawBinary ? JSON.parse(raw) : undefined;
-  await authorize(request, path, body);
+  await authorize({ tokenServer, loaderToken }, request, path, body);
   if (rawBinary) return createRawBinary(request, raw);
   const binary = path.match(/^\/Binary\/([^/]+)$/);
   if (request.method === 'GET' && binary && !isJson(request.headers.accept)) return readRawBinary(binary[1]);

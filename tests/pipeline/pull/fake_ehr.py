@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fhir_bridge.case.case import Case, Pin, PinState, TreatingProvider
 from fhir_bridge.case.identity import Identifier, Person
@@ -21,13 +21,14 @@ from fhir_bridge.errors import (
     ProviderRefused,
     StudyIncomplete,
 )
-from fhir_bridge.pipeline.pull import attachments, pages, references, studies
+from fhir_bridge.pipeline.pull import attachments, pages, plan, references, studies, witness
 from fhir_bridge.pipeline.pull.certify import certificate
 from fhir_bridge.pipeline.pull.source import TYPES, Source
 from fhir_bridge.standards.fhir import json
 from fhir_bridge.store.shelves import Store
 
 BASE = "https://ehr.example/r4"
+NARROWING = frozenset({"date", "status", "category", "_id"})
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MRN = "urn:oid:2.16.840.1.113883.19.5"
 JANE = Person((Identifier(MRN, "00123"),), "Doe", "Jane", "1961-03-14", "female")
@@ -66,6 +67,7 @@ class FakeEhr:
     `faults` maps a page number (from 0) of a search to what goes wrong there, each time it is
     asked; `once` does so a single time. `totals` is what pages say: honest, none, page, or a
     number. `counts` is what `_summary=count` gives: honest, none, ignored, refused, or a number.
+    `filters` says whether date, status, category and _id are obeyed.
     """
 
     store: Store
@@ -77,10 +79,20 @@ class FakeEhr:
     totals: str | int = "honest"
     counts: str | int = "honest"
     refused: set[str] = field(default_factory=set)
-    interactions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    interactions: Mapping[str, frozenset[str]] = field(
+        default_factory=lambda: dict.fromkeys(TYPES, frozenset({"search-type"}))
+    )
+    operations: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    search_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    fhir_version: str = "4.0.1"
+    software: str = ""
+    publisher: str = ""
+    url: str = ""
     bodies: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     base: str = BASE
+    filters: bool = True
+    narrowed: str = ""
 
     def capability(self) -> FakeEhr:
         return self
@@ -91,6 +103,7 @@ class FakeEhr:
         self.asked.append(f"search {type_} {dict(params)}")
         if type_ in self.refused:
             raise ProviderRefused("HTTP 403")
+        self.narrowed = urlencode([pair for pair in params if pair[0] in NARROWING])
         if ("_summary", "count") in params and self.counts != "ignored":
             return self._counted(type_)
         faulty = ("_summary", "count") not in params
@@ -102,6 +115,9 @@ class FakeEhr:
         if not url.startswith(self.base):
             raise ForeignAddress("a next link leads to another origin")
         query = dict(parse_qsl(urlsplit(url).query))
+        self.narrowed = urlencode(
+            [pair for pair in parse_qsl(urlsplit(url).query) if pair[0] in NARROWING]
+        )
         return self._window(query["type"], int(query["page"]), int(query["start"]))
 
     def _counted(self, type_: str) -> Answer:
@@ -132,7 +148,8 @@ class FakeEhr:
     def _next(self, type_: str, number: int, start: int, fault: str) -> Resource:
         number, start = (1, self.page) if fault == "loop" else (number + 1, start)
         base = "https://elsewhere.example/r4" if fault == "foreign-next" else self.base
-        return {"relation": "next", "url": f"{base}?type={type_}&page={number}&start={start}"}
+        query = f"type={type_}&page={number}&start={start}&{self.narrowed}".rstrip("&")
+        return {"relation": "next", "url": f"{base}?{query}"}
 
     def _total(self, found: Sequence[Resource], chosen: Sequence[Resource]) -> Resource:
         said = {"honest": len(found), "page": len(chosen)}.get(str(self.totals), self.totals)
@@ -169,7 +186,9 @@ class FakeEhr:
         return replace(self._answer(self.bodies[url]), body=None)
 
     def _of(self, type_: str) -> list[Resource]:
-        return [r for r in self.resources if r["resourceType"] == type_]
+        asked = parse_qsl(self.narrowed) if self.filters else []
+        found = [r for r in self.resources if r["resourceType"] == type_]
+        return [r for r in found if all(_answers(r, *pair) for pair in asked)]
 
     def _answer(self, body: Resource | bytes) -> Answer:
         content = body if isinstance(body, bytes) else json.dumps(body)
@@ -186,6 +205,15 @@ class FakeEhr:
             status=200,
         )
         return Answer(self.store.originals.keep(original), f"{self.base}?{original.id}", content)
+
+
+def _answers(resource: Resource, name: str, value: str) -> bool:
+    if name == "_id":
+        return resource["id"] in value.split(",")
+    if name != "date":
+        return resource.get(name) == value
+    found = resource.get("date", "")[:10]
+    return bool(found) and (found < value[2:] if value.startswith("lt") else found >= value[2:])
 
 
 def _bundle(resources: Sequence[Resource]) -> Resource:
@@ -286,7 +314,7 @@ def source_of(
 
 def pull(source: Source, ehr: FakeEhr, *, run: int = 1) -> dict[str, Any]:
     """The whole order of a pull, as workflows.pull_source has it; the line of each type."""
-    for type_ in [t for t in TYPES if pages.begin(source, ehr, t, run)]:
+    for type_ in plan.begin(source, ehr, run):
         while pages.turn(source, ehr, type_):
             pass
     while references.read_some(source, ehr) + attachments.fetch_some(source, ehr):
@@ -295,6 +323,8 @@ def pull(source: Source, ehr: FakeEhr, *, run: int = 1) -> dict[str, Any]:
     while studies.fetch_next(source):
         pass
     for type_ in TYPES:
+        while witness.check(source, ehr, type_):
+            pass
         pages.recount(source, ehr, type_)
     studies.close(source, ehr)
     return lines(source)

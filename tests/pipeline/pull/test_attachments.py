@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 
 import pytest
 
-from fhir_bridge.case.ledger import ATTACHMENT, RecordKey, RecordState
+from fhir_bridge.case.ledger import ATTACHMENT, LedgerRow, RecordKey, RecordState
 from fhir_bridge.case.record import HeldAttachment
 from fhir_bridge.errors import StoreError
 from fhir_bridge.pipeline.pull import attachments
@@ -146,9 +147,9 @@ def test_a_step_settles_a_bounded_batch(store, case, monkeypatch):
     ehr = FakeEhr(store, case.id, [patient(), document("d1", content=[
         _attached(url=f"Binary/{n}") for n in range(5)])])  # fmt: skip
     source = source_of(store, case, ehr)
-    from fhir_bridge.pipeline.pull import pages
+    from fhir_bridge.pipeline.pull import pages, plan
 
-    pages.begin(source, ehr, "DocumentReference", 1)
+    plan.begin(source, ehr, 1)
     pages.turn(source, ehr, "DocumentReference")
     rounds = [bool(attachments.fetch_some(source, ehr)) for _ in range(4)]
     assert rounds == [True, True, False, False]
@@ -185,3 +186,54 @@ def test_a_slice_is_as_complete_as_its_files(more, grade):
     file = HeldAttachment(key=KEY, parent=KEY, path="content[0].attachment", **more)
     (line,) = certificate([slice_], [file])
     assert line.grade.value == grade
+
+
+def test_the_same_file_named_by_a_document_and_a_report_is_one_with_both_sources(store, case):
+    form = [{"url": "Binary/7", "contentType": "application/pdf"}]
+    report = {"resourceType": "DiagnosticReport", "id": "r1", "status": "final",
+              "subject": {"reference": "Patient/p1"}, "presentedForm": form}  # fmt: skip
+    letter = document("d1", content=[_attached(url="Binary/7")])
+    ehr = FakeEhr(store, case.id, [patient(), letter, report], bodies={f"{BASE}/Binary/7": PDF})
+    pull(source_of(store, case, ehr), ehr)
+    files = store.ledgers.attachments(case.id)
+    assert {f.parent.kind for f in files} == {"DocumentReference", "DiagnosticReport"}
+    assert {f.sha256 for f in files} == {hashlib.sha256(PDF).hexdigest()}
+    assert sum(asked.startswith("fetch") for asked in ehr.asked) == 1
+    assert _row(store, case).sightings >= 2
+
+
+def test_a_record_that_names_a_file_while_it_is_fetched_has_it_as_well(store, case):
+    """Its row comes between the look at what is open and the moment when the file is settled."""
+    one, other = (replace(KEY, id=id_) for id_ in ("d1", "d2"))
+    (first,) = named(one, document("d1", content=[_attached(url="Binary/7")]), BASE)
+    (second,) = named(other, document("d2", content=[_attached(url="Binary/7")]), BASE)
+    ehr = FakeEhr(store, case.id, [], bodies={f"{BASE}/Binary/7": PDF})
+    store.ledgers.see(case.id, LedgerRow(one), attachments=[first])
+    store.ledgers.see(case.id, LedgerRow(other), attachments=[second])
+    attachments.settle(source_of(store, case, ehr), ehr, [first])
+    assert store.ledgers.unsettled(case.id, "st-anne") == []
+    assert len({file.sha256 for file in store.ledgers.attachments(case.id)}) == 1
+
+
+def test_what_is_held_is_not_fetched_again_by_another_run(store, case):
+    letter = document("d1", content=[_attached(url="Binary/7")])
+    ehr = FakeEhr(store, case.id, [patient(), letter], bodies={f"{BASE}/Binary/7": PDF})
+    source = source_of(store, case, ehr)
+    pull(source, ehr)
+    pull(source, ehr, run=2)
+    assert sum(asked.startswith("fetch") for asked in ehr.asked) == 1
+
+
+def test_a_file_is_looked_at_by_its_first_bytes_and_never_held_whole(store, case, monkeypatch):
+    monkeypatch.setattr(type(store.originals), "read", _too_much)
+    letter = document("d1", content=[_attached(url="Binary/7")])
+    ehr = FakeEhr(store, case.id, [patient(), letter], bodies={f"{BASE}/Binary/7": PDF * 1000})
+    (first,) = named(KEY, letter, BASE)
+    store.ledgers.see(case.id, LedgerRow(KEY), attachments=[first])
+    attachments.settle(source_of(store, case, ehr), ehr, [first])
+    (held,) = store.ledgers.attachments(case.id)
+    assert (held.content_type, held.size) == ("application/pdf", len(PDF) * 1000)
+
+
+def _too_much(self, sha256):
+    raise AssertionError("a whole body in memory")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import ATTACHMENT, RecordKey
-from fhir_bridge.case.record import HeldAttachment, Json, Sighted
-from fhir_bridge.errors import AttachmentMissing, BridgeError, StoreError
+from fhir_bridge.case.original import Blob
+from fhir_bridge.case.record import HeldAttachment, Json
+from fhir_bridge.errors import AttachmentMissing, BridgeError
 from fhir_bridge.pipeline.pull.source import Ehr, Source
-from fhir_bridge.standards.fhir.attachments import attachments, decode, resolve, sniff
+from fhir_bridge.standards.fhir.attachments import HEAD, attachments, decode, resolve, sniff
 from fhir_bridge.standards.fhir.lenient import objects, text
 
 BATCH = 24
@@ -41,64 +43,54 @@ def named(key: RecordKey, resource: Json, base: str) -> Iterator[HeldAttachment]
 
 def fetch_some(source: Source, ehr: Ehr) -> int:
     """Settle a batch of attachments; returns how many remain."""
-    waiting = source.files.unsettled(source.case.id, source.id, keys=BATCH)
-    if not waiting:
-        return 0
-    waiting = sorted(waiting, key=lambda a: a.key)
+    waiting = sorted(_unsettled(source), key=lambda a: a.key)
     batch = [list(group) for _, group in groupby(waiting, key=lambda a: a.key)]
-    bodies = _inline(source, waiting)
+    if not batch:
+        return 0
     with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda group: _settle(source, ehr, group, bodies), batch))
-    return len(source.files.unsettled(source.case.id, source.id, keys=BATCH))
+        list(pool.map(lambda group: settle(source, ehr, group), batch))
+    return len(_unsettled(source))
 
 
-def _inline(source: Source, waiting: Sequence[HeldAttachment]) -> Mapping[RecordKey, Sighted]:
-    """The records whose attachments carry their content in themselves."""
-    parents = {attachment.parent for attachment in waiting if not attachment.url}
-    found = source.files.sighted(source.case.id, parents) if parents else ()
-    return {sighted.key: sighted for sighted in found}
+def _unsettled(source: Source) -> Sequence[HeldAttachment]:
+    return source.files.unsettled(source.case.id, source.id, keys=BATCH)
 
 
-def _settle(
-    source: Source,
-    ehr: Ehr,
-    group: Sequence[HeldAttachment],
-    bodies: Mapping[RecordKey, Sighted],
-) -> None:
-    """Everything with the same key has the same end; one fetch serves them all."""
+def settle(source: Source, ehr: Ehr, group: Sequence[HeldAttachment]) -> None:
+    """
+    Settle attachments that share one key: one fetch serves them all, and they have the same end.
+
+    Raises StoreError; what goes wrong at the hospital stands in the rows.
+    """
     first = group[0]
     try:
-        held = (
-            _fetch(source, ehr, first)
-            if first.url
-            else _held_inline(source, first, bodies[first.parent])
-        )
-    except StoreError:
-        raise  # our own fault, not the hospital's: the step is taken again
+        held = _fetch(source, ehr, first) if first.url else _held_inline(source, first)
     except BridgeError as error:
+        if source.waits_out(error):
+            raise
         held = replace(first, failure=error.code, reason=error.advice)
-    for attachment in group:
-        settled = replace(held, key=attachment.key, parent=attachment.parent, path=attachment.path)
-        event = source.event(Happened.ATTACHMENT_STORED, size=held.size)
-        source.files.settle(source.case.id, settled, event)
+    event = source.event(Happened.ATTACHMENT_STORED, size=held.size)
+    source.files.settle(source.case.id, held, event)
 
 
 def _fetch(source: Source, ehr: Ehr, attachment: HeldAttachment) -> HeldAttachment:
     if not attachment.url.startswith(("http://", "https://")):
         raise AttachmentMissing("an address that is no web address")
-    answer = ehr.fetch(attachment.url, content_type=attachment.declared)
-    body = source.bodies.read(answer.original.sha256)
-    return _held(attachment, answer.original.sha256, body, answer.original.id)
+    original = ehr.fetch(attachment.url, content_type=attachment.declared).original
+    if not original.size:
+        raise AttachmentMissing("an answer without content")
+    return _held(source, attachment, Blob(original.sha256, original.size), original.id)
 
 
-def _held_inline(source: Source, attachment: HeldAttachment, parent: Sighted) -> HeldAttachment:
+def _held_inline(source: Source, attachment: HeldAttachment) -> HeldAttachment:
+    """The content that a record carries in itself."""
+    (parent,) = source.files.sighted(source.case.id, [attachment.parent])
     found = dict(attachments(parent.resource)).get(attachment.path, {})
     coded = found.get("data") or _contained(parent.resource, text(found.get("url")))
     if not isinstance(coded, str) or not coded:
         return replace(attachment, reason=NO_CONTENT)
-    body = decode(coded)
-    blob = source.bodies.put(body)
-    return _held(attachment, blob.sha256, body, parent.original, found)
+    blob = source.bodies.put(decode(coded))
+    return _held(source, attachment, blob, parent.original, found)
 
 
 def _contained(resource: Json, url: str) -> object:
@@ -114,33 +106,44 @@ def _contained(resource: Json, url: str) -> object:
 
 
 def _held(
+    source: Source,
     attachment: HeldAttachment,
-    sha256: str,
-    body: bytes,
+    blob: Blob,
     original: str,
-    declared: dict[str, Any] | None = None,
+    declared: Mapping[str, Any] = MappingProxyType({}),
 ) -> HeldAttachment:
-    sniffed = sniff(body)
+    sniffed = sniff(source.bodies.head(blob.sha256, HEAD))
     return replace(
         attachment,
-        sha256=sha256,
-        size=len(body),
+        sha256=blob.sha256,
+        size=blob.size,
         content_type=sniffed or attachment.declared,
         original=original,
-        warnings=tuple(_warnings(attachment, body, sniffed, declared or {})),
+        warnings=tuple(_warnings(source, attachment, blob, sniffed, declared)),
     )
 
 
 def _warnings(
-    attachment: HeldAttachment, body: bytes, sniffed: str, declared: dict[str, Any]
+    source: Source,
+    attachment: HeldAttachment,
+    blob: Blob,
+    sniffed: str,
+    declared: Mapping[str, Any],
 ) -> Iterator[str]:
     """What the source said of the bytes and does not fit; never a reason to drop them."""
     said = attachment.declared.partition(";")[0].strip().lower()
     if said and sniffed and said != sniffed:
         yield "content type"
     size, code = declared.get("size"), text(declared.get("hash")) or attachment.key.version
-    if isinstance(size, int) and size != len(body):
+    if isinstance(size, int) and size != blob.size:
         yield "size"
-    sha1 = base64.b64encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode()
-    if code and code != sha1:
+    if code and code != _sha1(source.bodies.pieces(blob.sha256)):
         yield "hash"
+
+
+def _sha1(pieces: Iterable[bytes]) -> str:
+    """`Attachment.hash`: the SHA-1 of the bytes in base64 (R4 2.24.0.8)."""
+    found = hashlib.sha1(usedforsecurity=False)
+    for piece in pieces:
+        found.update(piece)
+    return base64.b64encode(found.digest()).decode()

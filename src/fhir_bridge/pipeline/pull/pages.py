@@ -3,96 +3,88 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 
-from fhir_bridge.case.certificate import Count, Evidence
+from fhir_bridge.case.certificate import COMPLETE, Count, Evidence, grade
 from fhir_bridge.case.events import Happened
-from fhir_bridge.case.ledger import LedgerRow, RecordKey
 from fhir_bridge.case.original import Answer
-from fhir_bridge.case.record import Json
 from fhir_bridge.case.slice import Page, Slice
 from fhir_bridge.errors import (
     BridgeError,
+    Hostile,
     LoginRefused,
     NotFhir,
+    PageExpired,
     PageLoop,
+    ProviderBusy,
     ProviderRefused,
     StoreError,
     Truncated,
     Unreadable,
 )
-from fhir_bridge.pipeline.pull.attachments import named
-from fhir_bridge.pipeline.pull.source import Ehr, Source, searchset
-from fhir_bridge.pipeline.pull.targets import targets
-from fhir_bridge.pipeline.pull.withheld import refuses, withholds
-from fhir_bridge.standards.fhir import bundle, json
+from fhir_bridge.pipeline.pull.reading import WIDER, Brought, key_of, read, searchset
+from fhir_bridge.pipeline.pull.source import Ehr, Source
+from fhir_bridge.pipeline.pull.withheld import withholds
+from fhir_bridge.standards.fhir import bundle
+
+__all__ = ["demands_more", "key_of", "recount", "turn"]
 
 PAGE_SIZE = 50
 MAX_PAGES = 10_000
 # So many pages may bring nothing new; a chain under ever new addresses has no other end.
 BARREN_PAGES = 100
 TRIES = 2
+RESTARTS = 1
 TOTAL, COUNT = "Bundle.total", "_summary=count"
-
-
-def begin(source: Source, ehr: Ehr, type_: str, run: int) -> bool:
-    """
-    Start the slice of a type for this run; False when the source does not offer it.
-
-    A slice that was begun by a run that was killed goes on where it stood.
-    """
-    now = source.shelf.slice(source.case.id, source.id, type_)
-    if now is not None and now.run == run:
-        return not now.ended
-    # A statement without any types says nothing; then we ask and see.
-    declared = ehr.capability().interactions
-    offered = not declared or "search-type" in declared.get(type_, frozenset())
-    question = (("patient", source.pin().patient_id), ("_count", str(PAGE_SIZE)))
-    fresh = Slice(source.case.id, source.id, type_, run=run, question=question)
-    if not offered:
-        evidence = Evidence(not_asked="the hospital does not offer this by FHIR")
-        fresh = replace(fresh, ended=True, evidence=evidence)
-    source.shelf.turn(Page(fresh, targets=frozenset({("Patient", source.pin().patient_id)})))
-    return offered
-
-
-def leave_out(
-    source: Source, type_: str, run: int, *, not_asked: str = "", refused: str = ""
-) -> None:
-    """End a slice that cannot be asked in this run; what an earlier run brought stays counted."""
-    now = source.shelf.slice(source.case.id, source.id, type_)
-    now = now or Slice(source.case.id, source.id, type_)
-    evidence = replace(now.evidence, not_asked=not_asked, refused=refused)
-    source.shelf.turn(Page(replace(now, run=run, ended=True, evidence=evidence)))
+# Epic says 400 (4113) of a paging session that ran out, others 404 or 410.
+_GONE = ("HTTP 400", "HTTP 404", "HTTP 410")
+# US Core lets a server demand a category or a status, and answer 400 without it.
+_DEMANDS = ("HTTP 400", "HTTP 422", "required")
+DEMANDED = "parameter-demanded"
 
 
 def turn(source: Source, ehr: Ehr, type_: str) -> bool:
-    """Ask for the slice's next page and commit what it brought; True while there is more."""
+    """
+    Ask for the slice's next page and commit what it brought; True while there is more.
+
+    Raises ProviderBusy when the hospital wants us to wait, and StoreError; the slice then stands
+    where it stood.
+    """
     now = source.shelf.slice(source.case.id, source.id, type_)
     if now is None or now.ended:
         return False
     try:
         answer, came = _ask(ehr, now)
-        page = _page(source, ehr, now, answer, came)
-    except StoreError:
-        raise  # our own fault, not the hospital's: the step is taken again
+        brought = read(source, ehr, now.kind, now.question, answer, came)
+        page = brought.page(_advanced(source, now, answer, brought))
+    except (StoreError, ProviderBusy):
+        raise  # our own fault, or nobody's: the step is taken again
     except BridgeError as error:
         page = Page(_stopped(now, error))
     _commit(source, page)
     return not page.slice.ended
 
 
+def demands_more(slice_: Slice) -> bool:
+    """Whether the server refused the question because it wants it asked in parts."""
+    return bool(slice_.evidence.refused) and DEMANDED in slice_.evidence.findings
+
+
 def _ask(ehr: Ehr, now: Slice) -> tuple[Answer, bundle.Page]:
-    """One page. What cannot be read is asked for once more: gateways have moods."""
+    """
+    One page. What cannot be read is asked for once more: gateways have moods. What cannot be read
+    then either is read without its odd entries.
+    """
     for left in reversed(range(TRIES)):
         answer = (
             ehr.follow(now.cursor, previous=now.previous)
             if now.cursor
-            else ehr.search(now.type, now.question)
+            else ehr.search(now.type.partition("?")[0], now.question)
         )
         try:
-            return answer, searchset(answer, ehr)
-        except (NotFhir, Unreadable, Truncated):
+            return answer, searchset(answer, ehr, tolerant=not left)
+        except (NotFhir, Unreadable, Hostile, Truncated):
             if not left:
                 raise
     raise AssertionError("a page is asked for at least once")
@@ -108,100 +100,100 @@ def _commit(source: Source, page: Page) -> None:
 
 
 def _stopped(now: Slice, error: BridgeError) -> Slice:
-    """The verdict when a page could not be had: refused as a whole, or broken in the middle."""
+    """
+    What becomes of a slice when a page could not be had: an expired chain begins anew, once; else
+    the verdict, refused as a whole or broken in the middle.
+    """
+    if now.cursor and now.restarts < RESTARTS and _is_gone(error):
+        noted = _noted(now.evidence, "chain-restarted")
+        # The old marks go: the same addresses may come again, and then are no loop.
+        return replace(
+            now, cursor="", previous="", visited=(), restarts=now.restarts + 1, evidence=noted
+        )
     refused = isinstance(error, (LoginRefused, ProviderRefused)) and not now.cursor
-    evidence = (
-        replace(now.evidence, refused=error.advice)
-        if refused
-        else replace(now.evidence, broken=f"{error.code} {error.advice}")
-    )
+    if not refused:
+        evidence = replace(now.evidence, broken=f"{error.code} {error.advice}")
+        return replace(now, ended=True, evidence=evidence)
+    demands = (DEMANDED,) if error.detail.startswith(_DEMANDS) else ()
+    evidence = replace(_noted(now.evidence, *demands), refused=error.advice)
     return replace(now, ended=True, evidence=evidence)
 
 
-def _page(source: Source, ehr: Ehr, now: Slice, answer: Answer, came: bundle.Page) -> Page:
-    fatal = next((issue for issue in came.issues if issue.failed), None)
-    if fatal is not None and not came.matches:
-        raise ProviderRefused(fatal.code) if refuses(fatal) else NotFhir("a list that is an error")
-    found = [*came.matches, *came.included]
-    keys = [key_of(source.id, entry.resource) for entry in found]
-    pairs = list(zip(keys, found, strict=True))
-    answers = pairs[: len(came.matches)]  # what merely came along answers no question
-    listed = frozenset(key.id for key, _ in answers if key.kind == now.type)
-    patient = source.pin().patient_id
-    return Page(
-        slice=_advanced(source, now, answer, came, listed),
-        seen=tuple(
-            LedgerRow(key, original=answer.original.id, position=str(entry.position))
-            for key, entry in pairs
-        ),
-        bases=tuple(entry.base for entry in found),
-        listed=listed,
-        attachments=tuple(a for key, e in pairs for a in named(key, e.resource, e.base)),
-        targets=frozenset(
-            t for _, e in pairs for t in targets(e.resource, e.base, ehr.base, patient=patient)
-        ),
-    )
+def _is_gone(error: BridgeError) -> bool:
+    gone = isinstance(error, ProviderRefused) and error.detail.startswith(_GONE)
+    return gone or isinstance(error, PageExpired)
 
 
-def _advanced(
-    source: Source, now: Slice, answer: Answer, came: bundle.Page, listed: frozenset[str]
-) -> Slice:
-    obtained = now.evidence.obtained + len(source.shelf.unlisted(now, listed))
+def _noted(evidence: Evidence, *codes: str) -> Evidence:
+    found = dict.fromkeys((*evidence.findings, *codes))
+    return replace(evidence, findings=tuple(sorted(found)))
+
+
+def _advanced(source: Source, now: Slice, answer: Answer, brought: Brought) -> Slice:
+    """The slice after a page."""
+    new = source.shelf.unlisted(now, brought.listed | brought.odd)
+    obtained = now.evidence.obtained + len(new & brought.listed)
+    cursor, looping = _next(now, answer, brought.came, obtained)
     evidence = replace(
-        now.evidence,
+        _noted(now.evidence, *brought.findings),
         obtained=obtained,
-        counts=_counts(now, came, obtained),
-        warnings=now.evidence.warnings + len(came.unreadable) + sum(map(withholds, came.issues)),
+        unreadable=now.evidence.unreadable + len(new & brought.odd),
+        page_size=max(now.evidence.page_size, brought.entries),
+        warnings=now.evidence.warnings + brought.warnings,
     )
-    # What was asked for, because a redirect may hide that it is the same page once more.
-    cursor, mark = came.next_link, _mark(now.cursor or answer.url)
-    looping = _mark(cursor) in {*now.visited, mark, _mark(answer.url)}
-    if cursor and (looping or now.pages + 1 >= min(MAX_PAGES, BARREN_PAGES + 4 * obtained)):
-        evidence = replace(evidence, broken=f"{PageLoop.code} {PageLoop.advice}")
-        cursor = ""
+    evidence = _counted(evidence, brought.came)
+    if looping:
+        evidence = replace(_noted(evidence, "looping"), broken=f"{PageLoop.code} {PageLoop.advice}")
+    if not cursor and not any(count.witness == TOTAL for count in evidence.counts):
+        evidence = _noted(evidence, "total-absent")
     return replace(
         now,
         cursor=cursor,
         pages=now.pages + 1,
-        visited=(*now.visited, mark),
+        visited=(*now.visited, mark(now.cursor or answer.url)),
         previous=answer.original.id,
         ended=not cursor,
         evidence=evidence,
     )
 
 
-def _mark(url: str) -> str:
-    # The addresses themselves are long, and a chart may have thousands of pages.
+def _next(now: Slice, answer: Answer, came: bundle.Page, obtained: int) -> tuple[str, bool]:
+    """The address of the next page, empty where the chain ends; and whether it went in circles."""
+    cursor = came.next_link
+    # What was asked for, because a redirect may hide that it is the same page once more.
+    known = {*now.visited, mark(now.cursor or answer.url), mark(answer.url)}
+    barren = now.pages + 1 >= min(MAX_PAGES, BARREN_PAGES + 4 * obtained)
+    looping = bool(cursor) and (mark(cursor) in known or barren)
+    return ("" if looping else cursor), looping
+
+
+def mark(url: str) -> str:
+    """A page's address as it is remembered: the addresses are long, and there may be thousands."""
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _counts(now: Slice, came: bundle.Page, obtained: int) -> tuple[Count, ...]:
-    """The page's own total; a total that equals the page while more follows is a known lie."""
+def _counted(evidence: Evidence, came: bundle.Page) -> Evidence:
+    """The page's own total; one that was seen to lie, or counts something wider, is not trusted."""
     if came.total is None:
-        return now.evidence.counts
-    others = tuple(count for count in now.evidence.counts if count.witness != TOTAL)
-    trusted = not (_lies(came) or came.total < obtained or _lied_before(now))
-    return (*others, Count(TOTAL, came.total, trusted=trusted))
+        return evidence
+    before = [count for count in evidence.counts if count.witness == TOTAL]
+    evidence = _noted(evidence, *_lies(evidence, came, came.total, before))
+    trusted = all(count.trusted for count in before) and not _is_doubted(evidence)
+    others = tuple(count for count in evidence.counts if count.witness != TOTAL)
+    return replace(evidence, counts=(*others, Count(TOTAL, came.total, trusted=trusted)))
 
 
-def _lies(came: bundle.Page) -> bool:
-    return bool(came.next_link) and came.total is not None and came.total <= len(came.matches)
+def _lies(evidence: Evidence, came: bundle.Page, total: int, before: list[Count]) -> Iterator[str]:
+    grows = any(count.said < total for count in before) and total <= evidence.obtained
+    if came.next_link and (total <= len(came.matches) or grows):
+        yield "total-is-page-size"
+    elif total < evidence.obtained:
+        yield "total-too-low"
 
 
-def _lied_before(now: Slice) -> bool:
-    return any(count.witness == TOTAL and not count.trusted for count in now.evidence.counts)
-
-
-def key_of(source: str, resource: Json) -> RecordKey:
-    """The ledger key of a resource; what has no id, or no version, is known by its bytes alone."""
-    id_, version = resource.get("id"), resource.get("meta")
-    version = version.get("versionId") if isinstance(version, dict) else None
-    named = isinstance(id_, str) and bool(id_)
-    numbered = isinstance(version, str | int) and bool(version)
-    digest = "" if named and numbered else hashlib.sha256(json.dumps(resource)).hexdigest()
-    kind = str(resource.get("resourceType", "unknown"))
-    return RecordKey(
-        source, kind, str(id_) if named else digest, str(version) if numbered else digest
+def _is_doubted(evidence: Evidence) -> bool:
+    return not WIDER.isdisjoint(evidence.findings) or any(
+        code in evidence.findings for code in ("total-is-page-size", "total-too-low")
     )
 
 
@@ -210,28 +202,39 @@ def recount(source: Source, ehr: Ehr, type_: str) -> None:
     Ask the source, after the pull, how many it has (`_summary=count`), and write it down.
 
     A server that ignores `_summary` answers a page: its total counts unless the totals of its pages
-    were seen to lie. No answer is no witness, never a failure of the pull.
+    were seen to lie. No answer is no witness, never a failure of the pull. A count that agrees
+    already is not asked for again.
     """
     now = source.shelf.slice(source.case.id, source.id, type_)
-    if now is None or now.evidence.not_asked or now.evidence.refused:
+    if now is None or "$" in type_ or _has_no_use(now.evidence):
         return
     question = (*(pair for pair in now.question if pair[0] != "_count"), ("_summary", "count"))
     try:
-        came = searchset(ehr.search(type_, question), ehr)
+        came = searchset(ehr.search(type_.partition("?")[0], question), ehr)
     except StoreError:
         raise
     except BridgeError:
         return
-    if came.total is None:
-        return
+    if came.total is not None:
+        evidence = _recounted(now.evidence, came, came.total)
+        source.shelf.turn(Page(replace(now, evidence=evidence)))
+
+
+def _has_no_use(evidence: Evidence) -> bool:
+    agrees = any(c.witness == COUNT and c.said == evidence.obtained for c in evidence.counts)
+    return bool(evidence.not_asked or evidence.refused) or (agrees and grade(evidence) in COMPLETE)
+
+
+def _recounted(evidence: Evidence, came: bundle.Page, total: int) -> Evidence:
     ignored = bool(came.matches)
-    known_liar = ignored and (_lies(came) or _lied_before(now))
-    trusted = came.total >= now.evidence.obtained and not known_liar
-    others = tuple(count for count in now.evidence.counts if count.witness != COUNT)
-    counted = Count(COUNT, came.total, after=True, trusted=trusted)
-    evidence = replace(
-        now.evidence,
-        counts=(*others, counted),
-        warnings=now.evidence.warnings + sum(map(withholds, came.issues)),
+    lied = any(count.witness == TOTAL and not count.trusted for count in evidence.counts)
+    known_liar = ignored and (lied or (came.next_link and total <= len(came.matches)))
+    low = total < evidence.obtained
+    wider = not WIDER.isdisjoint(evidence.findings)
+    others = tuple(count for count in evidence.counts if count.witness != COUNT)
+    trusted = not (low or known_liar or wider)
+    return replace(
+        _noted(evidence, *(["total-too-low"] if low else [])),
+        counts=(*others, Count(COUNT, total, after=True, trusted=trusted)),
+        warnings=evidence.warnings + sum(map(withholds, came.issues)),
     )
-    source.shelf.turn(Page(replace(now, evidence=evidence)))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import LedgerRow, RecordKey, RecordState
-from fhir_bridge.errors import BridgeError, Hostile, NotFhir, StoreError
+from fhir_bridge.errors import BridgeError, Hostile, NotFhir
 from fhir_bridge.pipeline.pull.attachments import named
 from fhir_bridge.pipeline.pull.pages import key_of
 from fhir_bridge.pipeline.pull.source import Ehr, Source
@@ -22,26 +22,27 @@ MAX_READS = 20_000
 def read_some(source: Source, ehr: Ehr) -> int:
     """Read a batch of records that are referred to and unknown; returns how many remain."""
     wanted = source.shelf.unread(source.case.id, source.id)
-    if wanted and source.files.reads(source.case.id, source.id) >= MAX_READS:
-        for kind, id_ in wanted:
-            error = Hostile(f"more than {MAX_READS} references")
-            source.shelf.see(source.case.id, _failed(source.id, kind, id_, error))
-        return 0
-    patient = source.pin().patient_id
     with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda one: _read(source, ehr, *one, patient=patient), wanted[:BATCH]))
+        list(pool.map(lambda one: read(source, ehr, *one), wanted[:BATCH]))
     return len(source.shelf.unread(source.case.id, source.id)) if wanted else 0
 
 
-def _read(source: Source, ehr: Ehr, kind: str, id_: str, *, patient: str) -> None:
+def read(source: Source, ehr: Ehr, kind: str, id_: str) -> None:
+    """
+    Read one record that others refer to, and note what it names in its turn.
+
+    Raises StoreError; what goes wrong at the hospital stands in the rows.
+    """
     try:
+        if source.files.reads(source.case.id, source.id) >= MAX_READS:
+            raise Hostile(f"more than {MAX_READS} references")
         answer = ehr.read(f"{kind}/{id_}")
         resource = json.load_object(answer.body or b"")
         if (resource.get("resourceType"), resource.get("id")) != (kind, id_):
             raise NotFhir(f"a {kind} was asked for and another record came")
-    except StoreError:
-        raise  # our own fault, not the hospital's: the step is taken again
     except BridgeError as error:
+        if source.waits_out(error):
+            raise
         source.shelf.see(source.case.id, _failed(source.id, kind, id_, error))
         return
     key = key_of(source.id, resource)
@@ -51,7 +52,7 @@ def _read(source: Source, ehr: Ehr, kind: str, id_: str, *, patient: str) -> Non
         source.event(Happened.RECORDS_SEEN, type=kind, count=1),
         base=ehr.base,
         attachments=tuple(named(key, resource, ehr.base)),
-        targets=frozenset(targets(resource, ehr.base, ehr.base, patient=patient)),
+        targets=frozenset(targets(resource, ehr.base, ehr.base, patient=source.pin().patient_id)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,9 +14,11 @@ from fhir_bridge.case.ledger import LedgerRow, RecordKey
 from fhir_bridge.case.original import Answer, Blob
 from fhir_bridge.case.record import HeldAttachment, Sighted
 from fhir_bridge.case.slice import Page, Slice
+from fhir_bridge.errors import BridgeError, ProviderBusy, StoreError
 from fhir_bridge.standards.fhir import bundle, json
 
 TYPES = ("DocumentReference", "DiagnosticReport", "ImagingStudy")
+
 
 
 class Offers(Protocol):
@@ -25,6 +27,30 @@ class Offers(Protocol):
     @property
     def interactions(self) -> Mapping[str, frozenset[str]]:
         """By type, what may be done with it; empty when the statement names no types."""
+
+    @property
+    def operations(self) -> Mapping[str, frozenset[str]]:
+        """By type, the operations that are declared, without the dollar sign."""
+
+    @property
+    def search_params(self) -> Mapping[str, frozenset[str]]:
+        """By type, the search parameters that are declared."""
+
+    @property
+    def fhir_version(self) -> str:
+        """As the server writes it: `4.0.1`."""
+
+    @property
+    def software(self) -> str:
+        """The name of the server's software, or empty."""
+
+    @property
+    def publisher(self) -> str:
+        """Who publishes the statement, or empty."""
+
+    @property
+    def url(self) -> str:
+        """The base that the statement itself names, or empty."""
 
 
 class Ehr(Protocol):
@@ -74,8 +100,8 @@ class Archive(Protocol):
         """Fetch a study, or only some of its instances (empty means all)."""
 
 
-class Shelf(Protocol):
-    """Where a pull notes what it has seen and how far it is; each change is one transaction."""
+class Slices(Protocol):
+    """How far a pull is; each change is one transaction."""
 
     def turn(self, page: Page, *events: Event) -> None:
         """Commit a page."""
@@ -83,8 +109,15 @@ class Shelf(Protocol):
     def slice(self, case_id: str, source: str, type_: str) -> Slice | None:
         """A slice that was begun."""
 
+    def slices(self, case_id: str, source: str | None = None) -> Sequence[Slice]:
+        """The slices of a source, or of every source of a case."""
+
     def unlisted(self, slice_: Slice, ids: Collection[str]) -> frozenset[str]:
         """Those of these ids that no page of this slice and run has listed yet."""
+
+
+class Sightings(Protocol):
+    """What a pull has seen, and what that refers to."""
 
     def see(
         self,
@@ -97,8 +130,14 @@ class Shelf(Protocol):
     ) -> None:
         """Note one record outside of a page, with what it names and refers to."""
 
-    def unread(self, case_id: str, source: str) -> Sequence[tuple[str, str]]:
-        """(type, id) of what is referred to and was never asked for, in a stable order."""
+    def unread(
+        self, case_id: str, source: str, *, limit: int | None = None
+    ) -> Sequence[tuple[str, str]]:
+        """(type, id) of what is referred to and was never asked for: all of it, or so many."""
+
+
+class Shelf(Slices, Sightings, Protocol):
+    """Where a pull notes what it has seen and how far it is."""
 
 
 class Files(Protocol):
@@ -127,6 +166,12 @@ class Bodies(Protocol):
 
     def read(self, sha256: str) -> bytes:
         """A whole body."""
+
+    def head(self, sha256: str, size: int) -> bytes:
+        """The first bytes of a body."""
+
+    def pieces(self, sha256: str) -> Iterator[bytes]:
+        """A body bit by bit."""
 
     def put(self, body: bytes) -> Blob:
         """Store a small body."""
@@ -159,8 +204,10 @@ class Source:
     """
     One treating provider within one case: everything a pull step needs.
 
-    `deliver` takes an arriving instance to the receiver and returns when it is durable; `held`
-    tells the SOP Instance UIDs of this case and source that we have.
+    `vendor` names the rules of `mappings/providers`, as far as the operator said it. `deliver`
+    takes an arriving instance to the receiver and returns when it is durable; `held` tells the SOP
+    Instance UIDs of this case and source that we have. An `impatient` pull has waited often enough:
+    a hospital that is still busy then does not answer.
     """
 
     id: str
@@ -176,6 +223,13 @@ class Source:
     deliver: Callable[[Arrival], Instance]
     held: Callable[[], frozenset[str]]
     now: Callable[[], datetime]
+    vendor: str = ""
+    impatient: bool = False
+
+    def waits_out(self, error: BridgeError) -> bool:
+        """Whether an error is no verdict: a fault of our own, or a hospital that has us wait."""
+        busy = isinstance(error, ProviderBusy) and not self.impatient
+        return busy or isinstance(error, StoreError)
 
     def pin(self) -> Pin:
         """Who the patient is here, as far as it is settled."""

@@ -12,7 +12,7 @@ from fhir_bridge.case.imaging import InstanceClaim
 from fhir_bridge.case.ledger import INSTANCE, LedgerRow, RecordKey, RecordState
 from fhir_bridge.case.record import Json
 from fhir_bridge.case.slice import IMAGES, Page, Slice
-from fhir_bridge.errors import BridgeError, StoreError, StudyIncomplete
+from fhir_bridge.errors import BridgeError, StudyIncomplete
 from fhir_bridge.pipeline.pull.source import Archive, Ehr, Source
 from fhir_bridge.standards.fhir import json
 from fhir_bridge.standards.fhir.lenient import first, objects, text
@@ -77,9 +77,9 @@ def _ask(source: Source, archive: Archive) -> BridgeError | None:
         for study in sorted(known):
             claims = archive.list_instances(study)
             source.claims.claim(source.case.id, source.id, archive.witness, claims)
-    except StoreError:
-        raise  # our own fault, not the hospital's: the step is taken again
     except BridgeError as error:
+        if source.waits_out(error):
+            raise
         return error
     return None
 
@@ -140,9 +140,9 @@ def _fetch(source: Source, study: str) -> None:
             whole = len(missing) == sum(c.study_uid == study for c in _all_claims(source))
             try:
                 archive.retrieve(study, [] if whole else missing, source.deliver)
-            except StoreError:
-                raise
-            except BridgeError:
+            except BridgeError as error:
+                if source.waits_out(error):
+                    raise
                 continue  # the next way, or the next round, asks for what is still missing
 
 
@@ -221,18 +221,20 @@ def _listed_again(source: Source, ehr: Ehr | None) -> Mapping[str, _Listed]:
     lists = {IMAGING_STUDY: _reread(source, ehr) if ehr else _Listed()}
     for archive in source.archives:
         if not lists.get(archive.witness, _Listed()).uids:
-            lists[archive.witness] = _ask_again(archive, numbers, studies)
+            lists[archive.witness] = _ask_again(source, archive, numbers, studies)
     return {witness: found for witness, found in lists.items() if found.uids or found.stated}
 
 
-def _ask_again(archive: Archive, numbers: Sequence[str], studies: set[str]) -> _Listed:
+def _ask_again(
+    source: Source, archive: Archive, numbers: Sequence[str], studies: set[str]
+) -> _Listed:
     try:
         claims = [claim for number in numbers for claim in archive.list_studies(number)]
         known = sorted(studies | {claim.study_uid for claim in claims})
         uids = {c.sop_uid: study for study in known for c in archive.list_instances(study)}
-    except StoreError:
-        raise
-    except BridgeError:
+    except BridgeError as error:
+        if source.waits_out(error):
+            raise
         return _Listed()
     return _Listed(uids, {c.study_uid: c.instances for c in claims if c.instances})
 
@@ -249,8 +251,8 @@ def _reread(source: Source, ehr: Ehr) -> _Listed:
             number = resource.get("numberOfInstances")
             if isinstance(number, int) and study_uid(resource):
                 stated[study_uid(resource)] = number
-    except StoreError:
-        raise
-    except BridgeError:
+    except BridgeError as error:
+        if source.waits_out(error):
+            raise
         return _Listed()
     return _Listed(uids, stated)

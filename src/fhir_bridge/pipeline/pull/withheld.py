@@ -8,7 +8,7 @@ from fhir_bridge.standards.fhir.outcome import Issue
 
 # IssueType (R4 valueset-issue-type): codes that say that more exists than was answered.
 _WITHHOLDING = frozenset({"suppressed", "incomplete", "too-costly", "throttled", "timeout"})
-_REFUSING = frozenset({"forbidden", "security", "login", "not-supported", "suppressed"})
+_REFUSING = frozenset({"forbidden", "security", "login", "not-supported", "suppressed", "required"})
 _WORDS = re.compile(r"suppress|withheld|incomplete|truncat|more .*exist", re.IGNORECASE)
 
 

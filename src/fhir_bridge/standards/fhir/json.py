@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NoReturn, Self
@@ -12,8 +11,6 @@ import simplejson
 from fhir_bridge.errors import Hostile, Unreadable
 
 MAX_DEPTH = 64
-# Both repeat without giving back, and a string without its end reaches to the end: linear time.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
@@ -104,13 +101,21 @@ def _is_deeper_than(levels: int, body: bytes) -> bool:
     """Whether arrays and objects nest deeper, told without parsing and at the speed of C."""
     if body.count(b"[") + body.count(b"{") <= levels:
         return False  # most small bodies; the rest is looked at without its strings
-    nests = _STRING.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
+    nests = _without_strings(body).translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(levels):
         inside = nests.replace(b"[]", b"")  # the innermost level of everything goes
         if inside == nests:
             break
         nests = inside
     return b"[]" in nests or nests.count(b"[") > levels
+
+
+def _without_strings(body: bytes) -> bytes:
+    """What stands outside of strings; one without its end reaches to the end."""
+    if b"\\" in body:
+        # Pairs go first, from the left: what is left of a run of backslashes escapes what follows.
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(body.split(b'"')[::2])
 
 
 def _decimal(literal: str) -> Decimal:

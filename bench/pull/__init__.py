@@ -1,0 +1,1 @@
+"""How fast a pull is: against other pullers, against a plain loop, and against the wire itself."""
