@@ -161,7 +161,7 @@ def test_nothing_in_the_tables_could_be_unpickled_and_every_row_is_of_our_versio
     query = f"select distinct application_version from {_prefix(database)}workflow_status"
     with database.read() as connection:
         versions = list(connection.execute(sa.text(query)).scalars())
-    assert versions == [APPLICATION_VERSION] == ["fb-1"]
+    assert versions == [APPLICATION_VERSION] == ["fb-2"]
 
 
 class _Failing(worker_process.Scripted):

@@ -43,9 +43,9 @@ def main(base: str, workload: str, folder: str) -> None:
         with ThreadPoolExecutor(bridge.settings.workers) as pool:
             grades = list(pool.map(lambda case: pull(bridge, case), cases))
         seconds, used = time.perf_counter() - began, time.process_time() - used
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows = [bridge.store.ledgers.rows(case) for case in cases]
         held = [a for case in cases for a in bridge.store.ledgers.attachments(case) if a.sha256]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     told = {"seconds": seconds, "cpu": used, "rss_mb": peak, "grades": sorted(set(grades))}
     print(json.dumps({**told, "rows": sum(map(len, rows)), "files": len(held)}))  # noqa: T201 (what a command tells)
 

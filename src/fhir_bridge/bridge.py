@@ -268,9 +268,11 @@ class Bridge:
         """Start a pull of every source, or of one; a pull that still runs goes on."""
         self.begin_pull(actor, case_id, source)
 
-    def begin_pull(self, actor: Actor, case_id: str, source: str | None) -> str:
+    def begin_pull(
+        self, actor: Actor, case_id: str, source: str | None, *, full: bool = False
+    ) -> str:
         """The same; returns the workflow that a caller may wait for. A paused pull goes on."""
-        return self.runs.begin(actor, case_id, source)
+        return self.runs.begin(actor, case_id, source, full=full)
 
     def pause_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
         """Put the pull down after what is in hand."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from fhir_bridge import exits
-from fhir_bridge.commands import case, demo, keys, opinion, provider, serving, simulate
+from fhir_bridge.commands import case, demo, keys, opinion, provider, pull, serving, simulate
 from fhir_bridge.commands.output import report
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app.add_typer(provider.app, name="provider")
 app.add_typer(opinion.app, name="opinion")
 app.add_typer(keys.app, name="keys")
 app.add_typer(simulate.app, name="simulate")
-app.command("pull")(case.pull)
+app.command("pull")(pull.pull)
 app.command("serve")(serving.serve)
 app.command("doctor")(serving.doctor)
 app.command("demo")(demo.demo)

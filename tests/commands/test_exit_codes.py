@@ -10,7 +10,7 @@ import pytest
 
 from fhir_bridge.simulators.hospital import RunningHospital
 
-from ..doors import Desk, Typed, end, free_port
+from ..doors import Desk, Typed, free_port
 
 Hospital = Callable[..., RunningHospital]
 Introduce = Callable[..., str]
@@ -33,7 +33,7 @@ def usage(desk: Desk, hospital: Hospital, introduce: Introduce) -> Typed:
 
 
 def partial(desk: Desk, hospital: Hospital, introduce: Introduce) -> Typed:
-    return desk.type("pull", introduce(desk, hospital("drop-next")), code=None)
+    return desk.type("pull", introduce(desk, hospital("foreign-attachment")), code=None)
 
 
 def person(desk: Desk, hospital: Hospital, introduce: Introduce) -> Typed:
@@ -86,9 +86,11 @@ def test_ctrl_c_ends_a_pull_with_130_and_the_next_pull_goes_on(
     case = introduce(desk, hospital("slow-pages"))
     with desk.begun("pull", case, "--watch") as pull:
         assert pull.stderr is not None
-        while "page" not in pull.stderr.readline():
+        while " records" not in pull.stderr.readline():
             assert pull.poll() is None, pull.stderr.read()
-        assert end(pull, signal.SIGINT) == 130
+        pull.send_signal(signal.SIGINT)
+        assert f"It goes on with: fhir-bridge pull {case}" in pull.communicate(timeout=60)[1]
+        assert pull.returncode == 130
     assert "consistent" in desk.type("pull", case).out
 
 

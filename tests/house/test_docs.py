@@ -18,11 +18,11 @@ from pydantic import SecretStr
 
 from fhir_bridge import errors, exits
 from fhir_bridge.bridge import Bridge
+from fhir_bridge.case.findings import FINDINGS
 from fhir_bridge.logs import ALLOWED
 from fhir_bridge.servers.problems import _STATUS
 from fhir_bridge.service import make_web
 from fhir_bridge.settings import Settings
-from fhir_bridge.simulators.faults import FAULTS
 
 from . import pages
 
@@ -56,9 +56,9 @@ def settings_table(_: Path) -> str:
     )
 
 
-def faults_table(_: Path) -> str:
-    rows = ((f"`{fault.name}`", fault.where, fault.shows) for fault in FAULTS)
-    return pages.table(("fault", "where", "what shows"), rows)
+def findings_table(_: Path) -> str:
+    rows = ((f"`{one.code}`", one.nurse, one.engineer) for one in FINDINGS.values())
+    return pages.table(("finding", "for the nurse", "for the engineer"), rows)
 
 
 def routes_table(folder: Path) -> str:
@@ -75,8 +75,8 @@ def routes_table(folder: Path) -> str:
 
 MADE = {
     ("docs/operator.md", "settings"): settings_table,
-    ("docs/ehr-engineer.md", "faults"): faults_table,
     ("docs/api.md", "routes"): routes_table,
+    ("docs/pulls.md", "findings"): findings_table,
 }
 
 

@@ -83,6 +83,15 @@ class Deeds:
     def start_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
         self.done.append(("pull", actor.name, case_id, source))
 
+    def pause_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        self.done.append(("pause", actor.name, case_id, source))
+
+    def resume_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        self.done.append(("resume", actor.name, case_id, source))
+
+    def cancel_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        self.done.append(("cancel", actor.name, case_id, source))
+
     def confirm_patient(self, actor: Actor, case_id: str, source: str, patient_id: str) -> None:
         self.done.append(("confirm", actor.name, case_id, source, patient_id))
 

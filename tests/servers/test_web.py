@@ -28,6 +28,7 @@ def addresses(bridge: Bridge) -> list[tuple[str, str]]:
         "case_id": "case-1",
         "name": "head",
         "source": "general-hospital",
+        "order": "pause",
         "token": "x",
         "ref": "x",
         "sha256": "0" * 64,

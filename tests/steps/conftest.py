@@ -35,6 +35,9 @@ class FakeHospitals:
     def archives(self, provider: Any, case_id: str, held: Callable[[], object]) -> tuple[Any, ...]:
         return self.ways
 
+    def exports(self, provider: Any, case_id: str) -> None:
+        """A chart in memory exports nothing in bulk."""
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:

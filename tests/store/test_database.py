@@ -45,7 +45,7 @@ def test_eight_processes_that_start_at_once_share_one_set_of_keys(folder, open_s
     assert [racer.returncode for racer in racers] == [0] * 8, [error for _, error in ends]
     assert len({out for out, _ in ends}) == 1
     store = open_store()
-    assert [alg for _, alg, _ in store.keys.all()] == ["RS384", "ES384"]
+    assert [key.alg for key in store.keys.all()] == ["RS384", "ES384"]
     assert [path.name for path in (folder / "keys").iterdir()] == ["seal.key"]
     store.close()
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from fhir_bridge.case.ledger import LedgerRow, RecordKey, RecordState
+from fhir_bridge.case.signing import SealedKey
 from fhir_bridge.case.slice import Page, Slice
 from fhir_bridge.store import schema
 from fhir_bridge.store.images import Stored
@@ -78,7 +79,10 @@ def test_an_image_that_two_senders_bring_at_once_is_one_row(store, case, keep, a
 
 def test_four_workers_that_start_at_once_make_one_set_of_keys(store, at):
     def add(number: int) -> None:
-        store.keys.add_first([(f"k{number}", "RS384", b"a"), (f"e{number}", "ES384", b"b")], at=at)
+        algorithms = {f"k{number}": "RS384", f"e{number}": "ES384"}
+        store.keys.add_first(
+            [SealedKey(kid, alg, kid.encode(), at, at) for kid, alg in algorithms.items()]
+        )
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))

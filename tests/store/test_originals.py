@@ -47,7 +47,7 @@ def test_a_body_is_synced_then_named_then_its_folder_is_synced(store, folder, mo
     assert done[0] == ("sync", "incoming")
     assert done[1:3] == [("rename", target.name), ("sync", target.parent.name)]
     # A folder that is new has a name in the one above, which must be on the disk as well.
-    assert [name for what, name in done[3:]] == [blob.sha256[:2], "originals"]
+    assert [name for what, name in done[3:]] == ["originals"]
 
 
 def test_folders_that_another_process_has_just_made_are_synced_as_well(store, folder, monkeypatch):
@@ -56,7 +56,7 @@ def test_folders_that_another_process_has_just_made_are_synced_as_well(store, fo
     done = _watch_disk(monkeypatch)
     other = Originals(store.database, folder / "originals")
     other.put(b"precious")
-    assert [name for _, name in done[1:]] == [blob.sha256[2:4], blob.sha256[:2], "originals"]
+    assert [name for _, name in done[1:]] == [blob.sha256[:2], "originals"]
 
 
 def test_the_folder_is_synced_also_when_another_was_quicker(store, folder, monkeypatch):
@@ -64,7 +64,16 @@ def test_the_folder_is_synced_also_when_another_was_quicker(store, folder, monke
     blob = store.originals.put(b"precious")
     done = _watch_disk(monkeypatch)
     store.originals.put(b"precious")
-    assert done == [("sync", "incoming"), ("sync", blob.sha256[2:4])]
+    assert done == [("sync", "incoming"), ("sync", blob.sha256[:2])]
+
+
+def test_a_body_of_an_earlier_version_is_read_where_it_lies(store, folder):
+    blob = store.originals.put(b"precious")
+    here = address(folder / "originals", blob.sha256)
+    there = here.parent / blob.sha256[2:4] / blob.sha256
+    there.parent.mkdir()
+    here.rename(there)
+    assert store.originals.read(blob.sha256) == b"precious"
 
 
 def test_bytes_that_changed_on_the_disk_are_noticed(store, folder):

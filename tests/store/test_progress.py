@@ -55,7 +55,7 @@ def arrived(store: Store, case_id: str, source: str, number: int, at) -> None:
                 blob.size,
                 at,
                 case_id=case_id,
-            )  # fmt: skip
+            )
         )
 
 

@@ -21,6 +21,7 @@ from fhir_bridge.bridge import Bridge
 from fhir_bridge.case.case import Auth, TreatingProvider
 from fhir_bridge.case.delivery import Delivery
 from fhir_bridge.case.ledger import LedgerRow
+from fhir_bridge.case.slice import kind_of
 from fhir_bridge.security.access import LOCAL
 from fhir_bridge.service import serving
 from fhir_bridge.settings import Settings
@@ -33,29 +34,41 @@ from ..doors import free_port
 from ..small_case import DOCUMENTS, IMAGES, REPORTS
 
 DOCUMENT, REPORT, IMAGE = "DocumentReference", "DiagnosticReport", "DICOM images"
+BOTH = (DOCUMENT, REPORT)
 COMPLETE = {"consistent", "proven"}
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A fault and what must be told of it: exit code, and the grade of what it spoils."""
+    """
+    A fault and what must be told of it: exit code, and the grade of what it spoils.
+
+    The lists of `mended` types lose records, all of which are found by asking in another way.
+    """
 
     fault: str
     code: int
     grades: Mapping[str, str] = field(default_factory=dict)
     images: bool = False
+    mended: tuple[str, ...] = ()
 
 
 BAD_DAYS = (
-    Day("drop-next", 3, {DOCUMENT: "short", REPORT: "consistent"}),
-    Day("loop-next", 3, {DOCUMENT: "short"}),
+    Day("drop-next", 0, {DOCUMENT: "consistent", REPORT: "consistent"}, mended=(DOCUMENT,)),
+    Day("loop-next", 0, {DOCUMENT: "consistent", REPORT: "consistent"}, mended=BOTH),
+    Day("truncated-page", 0, {DOCUMENT: "consistent", REPORT: "consistent"}, mended=BOTH),
+    Day("page-outcome", 0, {DOCUMENT: "consistent", REPORT: "consistent"}, mended=BOTH),
+    Day(
+        "drop-next-no-total", 0, {DOCUMENT: "consistent", REPORT: "consistent"}, mended=(DOCUMENT,)
+    ),
+    Day("drop-next-total-agrees", 0, {DOCUMENT: "consistent"}, mended=(DOCUMENT,)),
+    Day("page-suppressed", 3, {DOCUMENT: "short", REPORT: "short"}),
+    Day("more-data-may-exist", 3, {DOCUMENT: "short", REPORT: "short"}),
     Day("page-500-once", 0, {DOCUMENT: "consistent", REPORT: "consistent"}),
     Day("page-429-once", 0, {DOCUMENT: "consistent", REPORT: "consistent"}),
-    Day("truncated-page", 3, {DOCUMENT: "short", REPORT: "short"}),
-    Day("page-outcome", 3, {DOCUMENT: "short", REPORT: "short"}),
     Day("slow-pages", 0, {DOCUMENT: "consistent"}),
     Day("total-lies", 0, {DOCUMENT: "consistent"}),
-    Day("other-patient-in-page", 0, {DOCUMENT: "consistent"}),
+    Day("other-patient-in-page", 3, {DOCUMENT: "unknown", REPORT: "consistent"}),
     Day("refuse-diagnostic-reports", 3, {REPORT: "refused", DOCUMENT: "consistent"}),
     Day("token-expires", 0, {DOCUMENT: "consistent", REPORT: "consistent"}),
     Day("foreign-attachment", 3, {DOCUMENT: "short", REPORT: "consistent"}),
@@ -82,6 +95,7 @@ class Stay:
     hospital: RunningHospital
     source: str
     case: str
+    charted: Mapping[str, frozenset[str]]
     workflow: str = ""
     result: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,6 +110,12 @@ class Stay:
     @property
     def rows(self) -> list[LedgerRow]:
         return list(self.bridge.store.ledgers.rows(self.case))
+
+    def missing(self, kind: str) -> frozenset[str]:
+        """The ids of the chart that the ledger of the case does not know."""
+        return self.charted.get(kind, frozenset()) - {
+            row.key.id for row in self.rows if row.key.kind == kind
+        }
 
     @property
     def delivery(self) -> Delivery:
@@ -138,7 +158,7 @@ def ward(
             data = small_case if day.images else papers
             hospital = start_hospital(_options(bridge, data, state, day))
             running.append(hospital)
-            return _introduced(bridge, hospital, small_case, day.fault)
+            return _introduced(bridge, hospital, data, day.fault)
 
         stays = {day.fault: stay for day, stay in zip(days, pool.map(admit, days), strict=True)}
         for stay in stays.values():
@@ -180,7 +200,16 @@ def _introduced(bridge: Bridge, hospital: RunningHospital, data: Path, name: str
     bridge.add_provider(provider)
     patient = json.load_object((data / "patient.json").read_bytes())
     case = bridge.new_case(LOCAL, patient, "oncology", "Is it so?", [name])
-    return Stay(bridge, hospital, name, case)
+    return Stay(bridge, hospital, name, case, _charted(data))
+
+
+def _charted(data: Path) -> dict[str, frozenset[str]]:
+    """The ids of all that a hospital's chart holds, by resource type, before any fault."""
+    folder = data / "ehr"
+    files = [file for file in folder.glob("*.json") if file.stem != "decoy-patient"]
+    return {
+        file.stem: frozenset(one["id"] for one in json.loads(file.read_bytes())) for file in files
+    }
 
 
 @pytest.mark.parametrize("day", BAD_DAYS, ids=lambda day: day.fault)
@@ -192,11 +221,24 @@ def test_a_bad_day_is_told_by_its_exit_code_and_its_grades(ward: Ward, day: Day)
 
 @pytest.mark.parametrize("day", BAD_DAYS, ids=lambda day: day.fault)
 def test_no_bad_day_is_called_complete_when_something_is_missing(ward: Ward, day: Day) -> None:
-    there = {DOCUMENT: DOCUMENTS, REPORT: REPORTS}
-    there |= {IMAGE: IMAGES, "ImagingStudy": 1} if day.images else {IMAGE: 0, "ImagingStudy": 0}
-    for type_, line in ward[day.fault].lines.items():
-        if line["got"] < there[type_]:
+    """What the chart holds is the truth, whatever the hospital answers, for every type."""
+    stay = ward[day.fault]
+    assert (len(stay.charted[DOCUMENT]), len(stay.charted[REPORT])) == (DOCUMENTS, REPORTS)
+    for type_, line in stay.lines.items():
+        kind = kind_of(type_)
+        there = IMAGES * day.images if kind == IMAGE else len(stay.charted.get(kind, ()))
+        if line["got"] < there or stay.missing(kind):
             assert line["grade"] not in COMPLETE, line
+
+
+@pytest.mark.parametrize("day", [day for day in BAD_DAYS if day.mended], ids=lambda day: day.fault)
+def test_what_a_broken_list_left_out_is_found_and_told(ward: Ward, day: Day) -> None:
+    stay = ward[day.fault]
+    for type_ in day.mended:
+        line = stay.lines[type_]
+        assert {one["code"] for one in line["findings"]} & {"found-by-witness", "chain-mended"}
+        assert "by date" in line["agreed"]
+        assert not stay.missing(type_)
 
 
 @pytest.mark.parametrize("day", BAD_DAYS, ids=lambda day: day.fault)
@@ -216,7 +258,7 @@ def test_what_the_hospital_refuses_does_not_stop_the_rest(ward: Ward) -> None:
 
 
 def test_a_record_of_somebody_else_is_set_aside_alone(ward: Ward) -> None:
-    """Its source's own count still agrees; the case record names it and does not hold it."""
+    """A list that holds a stranger's record proves nothing; the case names it and leaves it out."""
     stay = ward["other-patient-in-page"]
     [aside] = [row for row in stay.rows if row.state.value == "quarantined"]
     assert (aside.key.kind, aside.entry) == (DOCUMENT, "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,6 @@ from fhir_bridge.case.ledger import LedgerRow
 from fhir_bridge.case.original import How
 from fhir_bridge.case.slice import Slice
 from fhir_bridge.errors import BridgeError
-from fhir_bridge.pipeline.pull.source import TYPES
 from fhir_bridge.security.access import LOCAL
 from fhir_bridge.settings import Settings
 from fhir_bridge.standards.fhir import json
@@ -156,13 +156,11 @@ def pulled(bridge: Bridge) -> Iterator[Pulled]:
 def _pull(bridge: Bridge, case: str, source: str) -> None:
     steps = bridge.pulling
     assert steps.connect(case, source, 1)["ready"], source
-    for type_ in TYPES:
-        while steps.turn(case, source, type_):
-            continue
     rounds = 0
-    while steps.fill(case, source):
+    while (ended := steps.collect(case, source, impatient=True))["more"]:
         rounds += 1
         assert rounds < 20, f"{source} is never done"
+        time.sleep(ended["rest"])
     while steps.image(case, source, 1):
         continue
     steps.close(case, source)

@@ -90,9 +90,11 @@ def _hospitals(
     ours = f"FHIRBRIDGE@127.0.0.1:{desk.env['FHIR_BRIDGE_DIMSE_PORT']}"
     faults = {
         "good": (),
-        "bad": ("drop-next", "other-patient-in-page", "no-wado", "create-refused"),
+        "bad": (
+            "drop-next", "foreign-attachment", "other-patient-in-page", "no-wado", "create-refused",
+        ),
         "two": ("two-candidates",),
-    }
+    }  # fmt: skip
     return {
         name: open_ones.enter_context(
             start_hospital(Options(data, states / name, "us", jwks, ours, faults=faults[name]))

@@ -154,7 +154,10 @@ def test_a_demo_ends_with_the_opinion_confirmed_and_read_back_equal(
     told = account(demos["first"])
     assert told["opinion"] == {"state": "confirmed", "confirmed": True, "read_back_equal": True}
     assert told["images"]["held"] == told["images"]["received"] > told["pushed"] > 0
-    assert {line["grade"] for line in told["certificate"]} <= {"proven", "consistent"}
+    grades = {line["type"]: line["grade"] for line in told["certificate"]}
+    assert set(grades.values()) == {"proven", "consistent", "not-asked"}
+    asked = {type_ for type_, grade in grades.items() if grade != "not-asked"}
+    assert asked >= {"DICOM images", "DiagnosticReport", "DocumentReference", "Observation"}
 
 
 def test_two_demos_make_the_same_record(demos: dict[str, Typed]) -> None:

@@ -86,6 +86,7 @@ class TreatingProvider:
     and so are the private keys in `sealed` (`tls-key`, `udap-key`). `vendor` is whose EHR it is
     (`epic`, `oracle`, `meditech`, `athena`, `hapi`); empty means: find out.
     `bulk` is what a bulk export is asked of instead of pages: a Group's id, or `patient`.
+    The login goes to `allowed_origins` too; from `file_origins` files are fetched without any.
     `issuers` maps what the source writes as IssuerOfPatientID to the identifier system.
     """
 
@@ -103,6 +104,7 @@ class TreatingProvider:
     papers: Papers = Papers()
     sealed: Mapping[str, bytes] = field(default_factory=dict)
     bulk: str = ""
+    file_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ class Evidence:
     `findings` are codes of case/findings.py; `page_size` is the largest page seen, in entries;
     `unreadable` counts entries that came and could not be read. Of the attachments that the
     records name, `attachments_failed` (within `missing`) were not handed over, and
-    `attachments_empty` have neither address nor content.
+    `attachments_empty` have neither address nor content. `gone` counts what an earlier run held and
+    the source has no more.
     """
 
     obtained: int = 0
@@ -69,6 +70,7 @@ class Evidence:
     unreadable: int = 0
     attachments_failed: int = 0
     attachments_empty: int = 0
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Line:
     counts: tuple[Count, ...] = ()
     attachments_failed: int = 0
     attachments_empty: int = 0
+    gone: int = 0
 
 
 def grade(evidence: Evidence) -> Grade:
@@ -148,13 +151,15 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _derived(evidence: Evidence) -> Iterator[str]:
+    told = {"looping", "records-missing"}
     found = {
-        "chain-broken": evidence.broken and "looping" not in evidence.findings,
+        "chain-broken": evidence.broken and told.isdisjoint(evidence.findings),
         "outcome-warning": evidence.warnings and "outcome-error" not in evidence.findings,
         "records-unreadable": evidence.unreadable,
         "attachments-failed": evidence.attachments_failed,
         "attachments-empty": evidence.attachments_empty,
         "records-missing": evidence.missing > evidence.attachments_failed,
+        "gone-at-source": evidence.gone,
         "total-too-high": any(c.trusted and c.said > evidence.obtained for c in evidence.counts),
         "lists-disagree": any(c.trusted and c.ids_agree is False for c in evidence.counts),
     }
@@ -177,6 +182,7 @@ def line(source: str, type_: str, evidence: Evidence) -> Line:
         counts=evidence.counts,
         attachments_failed=evidence.attachments_failed,
         attachments_empty=evidence.attachments_empty,
+        gone=evidence.gone,
     )
 
 

@@ -22,6 +22,7 @@ class Happened(StrEnum):
     PATIENT_ASKED = "patient-asked"
     PAGE_STORED = "page-stored"
     RECORDS_SEEN = "records-seen"
+    RECORD_GONE = "record-gone"
     ATTACHMENT_STORED = "attachment-stored"
     INSTANCE_STORED = "instance-stored"
     INSTANCE_RECEIVED = "instance-received"

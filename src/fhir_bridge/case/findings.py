@@ -108,6 +108,11 @@ _ALL = (
         "Ids held by reference, asked for by _id or read, and not in the page chain.",
     ),
     Finding(
+        "gone-at-source",
+        "Records that the hospital handed over earlier are not there any more; they are set aside.",
+        "Ids listed by an earlier run, not listed now, and answered 404 or 410 when read by id.",
+    ),
+    Finding(
         "parameter-demanded",
         "The hospital did not accept the question as it was asked.",
         "The plain search was answered 400 or 422: the server demands a category or status.",

@@ -24,6 +24,8 @@ ATTACHMENT = "Attachment"
 INSTANCE = "Instance"
 # The rule of a row for an entry that came and could not be read: its original is not the record.
 READ_ENTRY = "read-entry"
+# The rule of a row that was held and is not at its source any more; a person decides about it.
+GONE = "gone-at-source"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fhir_bridge.case.certificate import Evidence
 from fhir_bridge.case.ledger import LedgerRow
@@ -23,6 +24,9 @@ class Slice:
     `previous` the original of the page that named it, `visited` the marks of what was turned
     already (pages, or studies), in order. `ended` slices have their verdict in `evidence`; a
     verdict has no default. `restarts` counts how often an expired chain began anew.
+
+    `began` is when this run first asked, `full_at` when the whole list was last begun. `since`
+    names the parameter of `question` that leaves out what did not change (`_lastUpdated`), if any.
     """
 
     case_id: str
@@ -37,6 +41,14 @@ class Slice:
     visited: tuple[str, ...] = ()
     previous: str = ""
     restarts: int = 0
+    began: datetime | None = None
+    full_at: datetime | None = None
+    since: str = ""
+
+    @property
+    def whole(self) -> tuple[tuple[str, str], ...]:
+        """The question for the whole list, also where only what changed was asked for."""
+        return tuple(pair for pair in self.question if pair[0] != self.since)
 
     @property
     def kind(self) -> str:
@@ -59,7 +71,8 @@ class Page:
     """
     What one turn of a page brought, committed in one transaction: the slice as it stands after it,
     the records seen with the server base of each, the ids among them that answer the slice's
-    question, the attachments that they name, and the records that they refer to as (type, id).
+    question, the attachments that they name, the records that they refer to as (type, id), and the
+    ids of earlier runs that are gone at the source.
     """
 
     slice: Slice
@@ -68,3 +81,4 @@ class Page:
     listed: frozenset[str] = frozenset()
     attachments: tuple[HeldAttachment, ...] = ()
     targets: frozenset[tuple[str, str]] = frozenset()
+    gone: frozenset[str] = frozenset()

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from fhir_bridge.case.original import Answer
 from fhir_bridge.clients.ask import FHIR_JSON, Ask
 from fhir_bridge.clients.capability import Capability
 from fhir_bridge.clients.http import Wire
-from fhir_bridge.clients.origins import contained, origin_of
+from fhir_bridge.clients.origins import contained, joined, origin_of
 from fhir_bridge.clients.verdict import expect_fhir
 from fhir_bridge.errors import (
     AttachmentMissing,
@@ -43,15 +44,20 @@ class FhirClient:
     def __init__(self, base: str, wire: Wire, *, foreign_files: bool = False) -> None:
         self.base, self.wire = base.rstrip("/"), wire
         self._foreign_files = foreign_files
+        self._statement: Capability | None = None
+        self._asking = Lock()
 
     def for_case(self, case_id: str) -> FhirClient:
         """The same client; what it gets belongs to the case."""
         return FhirClient(self.base, self.wire.for_case(case_id), foreign_files=self._foreign_files)
 
     def capability(self) -> Capability:
-        """`GET [base]/metadata` (R4 http.html#capabilities)."""
-        answer = self._page(f"{self.base}/metadata")
-        return Capability.of(json.load_object(answer.body or b""))
+        """`GET [base]/metadata` (R4 http.html#capabilities); asked once by each client."""
+        with self._asking:
+            if self._statement is None:
+                answer = self._page(f"{self.base}/metadata")
+                self._statement = Capability.of(json.load_object(answer.body or b""))
+            return self._statement
 
     def search(
         self, type_: str, params: Sequence[tuple[str, str]], *, post: bool = False,
@@ -88,7 +94,7 @@ class FhirClient:
         that leads to another origin, PageExpired for a page that the server no longer knows.
         """
         try:
-            return self._page(contained(url, self.base), previous=previous)
+            return self._page(self._within(url), previous=previous)
         except ProviderRefused as refused:
             if refused.detail.startswith(_EXPIRED):
                 raise PageExpired(refused.detail) from None
@@ -126,9 +132,16 @@ class FhirClient:
         resource = _binary(answer.body)
         return replace(answer, body=None) if resource is None else self._unwrapped(answer, resource)
 
+    def _within(self, url: str) -> str:
+        """A link found in an answer, absolute: on this endpoint, or where the operator allows."""
+        absolute = joined(f"{self.base}/", url)
+        if origin_of(absolute) in self.wire.allowed:
+            return absolute
+        return contained(url, self.base)
+
     def _file(self, url: str, previous: str) -> Ask:
         try:
-            url = contained(url, self.base)
+            url = self._within(url)
         except ForeignAddress:
             if not self._foreign_files:
                 raise

@@ -16,6 +16,7 @@ import httpcore2
 from fhir_bridge.clients.origins import is_public
 from fhir_bridge.errors import ForeignAddress, ProviderUnreachable
 
+READ_BYTES = 256 * 1024
 SocketOptions = Iterable[httpcore2.SOCKET_OPTION] | None
 
 
@@ -74,7 +75,10 @@ class _Stream(httpcore2.NetworkStream):
         self._stream, self._trusted = stream, trusted
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _within(timeout, httpcore2.ReadTimeout))
+        # The library asks for little at a time, and every time costs it more than the bytes.
+        return self._stream.read(
+            max(max_bytes, READ_BYTES), _within(timeout, httpcore2.ReadTimeout)
+        )
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, _within(timeout, httpcore2.WriteTimeout))

@@ -1,17 +1,15 @@
-"""fhir-bridge case and pull: open a case, collect its records, read what came."""
+"""fhir-bridge case: open a case, read what came, confirm, release."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fhir_bridge import exits
-from fhir_bridge.commands.opening import opened, working
-from fhir_bridge.commands.output import AsJson, note, print_json, say, table
+from fhir_bridge.commands.opening import opened
+from fhir_bridge.commands.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
@@ -279,62 +277,6 @@ def release(
         print_json({"case": case, "version": stored.version, "sha256": stored.sha256})
     else:
         say(f"Version {stored.version} is released to the specialist.")
-
-
-def pull(
-    case: CaseId,
-    provider: Annotated[str, typer.Option(help="Only this treating provider.")] = "",
-    watch: Annotated[bool, typer.Option("--watch", help="Show progress until it ends.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """
-    Pull the records of a case from its treating providers.
-
-    Exit 0: complete by the hospitals' own counts; 3: something is short or not known to be
-    complete; 4: a person must say who the patient is; 5 refused; 6 unreachable.
-
-    Example: fhir-bridge pull 6f2b7f0e --watch
-    """
-    from fhir_bridge.case.ids import slug
-    from fhir_bridge.security.access import LOCAL
-
-    with working() as place:
-        bridge = place.bridge
-        show = _progress(bridge, case) if watch else lambda: None
-        workflow = bridge.begin_pull(LOCAL, case, slug(provider) if provider else None)
-        place.wait(workflow, show)
-        result = bridge.engine.result(workflow)
-        certificate_ = bridge.certificate(case)
-    if as_json:
-        print_json({"case": case, **result, "certificate": certificate_})
-    else:
-        for row in certificate_:
-            said = "" if row["said"] is None else f" of {row['said']}"
-            say(f"{row['source']}  {row['type']}: {row['got']}{said}, {row['grade']}")
-        _say_ends(result)
-    raise typer.Exit(exits.of_pull(result, certificate_))
-
-
-def _progress(bridge: Bridge, case: str) -> Callable[[], None]:
-    """Tells what happened since it was last called."""
-    told = bridge.store.events.newest()
-
-    def tell() -> None:
-        nonlocal told
-        for event in bridge.store.events.after(told, case_id=case):
-            told = event.number
-            facts = " ".join(f"{k}={v}" for k, v in event.facts.items())
-            note(f"{event.at:%H:%M:%S} {event.name.value} {facts}")
-
-    return tell
-
-
-def _say_ends(result: Mapping[str, Any]) -> None:
-    from fhir_bridge.errors import by_code
-
-    for end in result["sources"]:
-        if end["state"] != "done":
-            say(f"{end['source']}: {by_code(end['error']).advice} ({end['error']})")
 
 
 def _open(bridge: Bridge, case: str) -> Case:

@@ -55,6 +55,10 @@ def add(
         list[str] | None,
         typer.Option(help="Another origin of this hospital that may get our login."),
     ] = None,
+    files_at: Annotated[
+        list[str] | None,
+        typer.Option(help="An origin with files of this hospital that must not see our login."),
+    ] = None,
     issuer: Annotated[
         list[str] | None,
         typer.Option(help="IssuerOfPatientID=SYSTEM: whose numbers its images carry."),
@@ -77,7 +81,7 @@ def add(
     provider = TreatingProvider(
         slug(name), name, fhir.rstrip("/"), auth, client_id, b"", parse_node(dimse),
         dicomweb.rstrip("/"), tuple(allow or ()), {text: system for text, _, system in pairs},
-        vendor.value, papers, bulk=bulk,
+        vendor.value, papers, bulk=bulk, file_origins=tuple(files_at or ()),
     )  # fmt: skip
     _check(provider)
     login.check(fhir)
@@ -89,7 +93,9 @@ def _check(provider: TreatingProvider) -> None:
 
     if not (provider.name.strip() and (provider.fhir or provider.dimse or provider.dicomweb)):
         raise UsageError("give a name and at least one of --fhir, --dimse, --dicomweb")
-    _check_addresses(provider.fhir, provider.dicomweb, *provider.allowed_origins)
+    _check_addresses(
+        provider.fhir, provider.dicomweb, *provider.allowed_origins, *provider.file_origins
+    )
 
 
 def _added(provider: TreatingProvider, login: logins.Login) -> str:

@@ -162,6 +162,8 @@ def _network(bridge: Bridge, provider: TreatingProvider) -> Sequence[Row]:
     if papers.tls_certificate:
         rows.append(("Our client certificate (SHA-256)", fingerprint(papers.tls_certificate)))
         rows.append(("It ends", ends(papers.tls_certificate).date().isoformat()))
+    if provider.file_origins:
+        rows.append(("Origins of files, without our login", ", ".join(provider.file_origins)))
     if provider.allowed_origins:
         rows.append(("Origins that get our login too", ", ".join(provider.allowed_origins)))
     return rows

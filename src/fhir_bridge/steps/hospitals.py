@@ -50,6 +50,8 @@ class Hospitals:
     endpoints: Memory | None = None
     rules: Rules = PLAIN
     _open: dict[str, tuple[TreatingProvider, Wire]] = field(default_factory=dict)
+    # A step in hand may still use the old one, so it is closed at the end.
+    _retired: list[Wire] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ehr(self, provider: TreatingProvider, case_id: str | None = None) -> FhirClient | None:
@@ -84,13 +86,15 @@ class Hospitals:
 
     def close(self) -> None:
         """Close every connection."""
-        for _, wire in self._open.values():
+        for wire in (*self._retired, *(wire for _, wire in self._open.values())):
             wire.close()
 
     def _wire(self, provider: TreatingProvider) -> Wire:
         with self._lock:
             known = self._open.get(provider.id)
             if known is None or known[0] != provider:
+                if known is not None:
+                    self._retired.append(known[1])
                 known = (provider, self._connect(provider))
                 self._open[provider.id] = known
             return known[1]
@@ -108,7 +112,11 @@ class Hospitals:
             keep=self.keep,
             now=self.now,
             new_id=self.new_id,
-            allowed=[*provider.allowed_origins, *filter(None, [provider.dicomweb])],
+            allowed=[
+                *provider.allowed_origins,
+                *provider.file_origins,
+                *filter(None, [provider.dicomweb]),
+            ],
             limits=self.limits,
             verify=tls.context(
                 authorities=papers.tls_authorities,

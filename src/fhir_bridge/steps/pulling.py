@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,8 +26,8 @@ from fhir_bridge.errors import (
 from fhir_bridge.pipeline.pull import (
     bulk,
     collecting,
+    counting,
     learning,
-    pages,
     patient,
     plan,
     studies,
@@ -35,6 +36,9 @@ from fhir_bridge.pipeline.pull.certify import certificate
 from fhir_bridge.pipeline.pull.source import Source
 from fhir_bridge.steps.hospitals import Hospitals
 from fhir_bridge.store.shelves import Store
+
+# What a person can tell a pull that is under way.
+PAUSE, CANCEL = "pause", "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Pulling:
             return {"ready": True}
         self._note(here, "connecting", here.event(Happened.SOURCE_CONNECTED))
         try:
-            pin = patient.settle_patient(here, here.ehr) if here.ehr else here.pin()
+            pin = self._settled(here)
             if pin.state is not PinState.ACCEPTED:
                 return self._asks(here, pin, run)
             self._begin(here, run)
@@ -64,13 +68,22 @@ class Pulling:
         self._note(here, "listing")
         return {"ready": True}
 
+    def _settled(self, here: Source) -> Pin:
+        """Who the patient is; what the hospital declares is asked for meanwhile."""
+        if here.ehr is None:
+            return here.pin()
+        with ThreadPoolExecutor(1, thread_name_prefix="metadata") as pool:
+            pool.submit(here.ehr.capability)  # what goes wrong shows again where it is needed
+            return patient.settle_patient(here, here.ehr)
+
     def _begin(self, here: Source, run: int) -> None:
         """Begin the slices; an archive alone has no chart that could be asked."""
         if here.ehr is None:
             plan.leave_out(here, run, not_asked="no way to this hospital's chart is set up")
             return
-        begun = plan.begin(here, here.ehr, run)
         bulk_of = self.store.providers.get(here.id).bulk
+        full = bool(bulk_of or here.case.facts.get("full"))
+        begun = plan.begin(here, here.ehr, run, full=full)
         if bulk_of:
             whole = [type_ for type_ in begun if type_ == kind_of(type_)]
             paths = kick_offs(bulk_of, here.pin().patient_id)
@@ -127,9 +140,9 @@ class Pulling:
         return stood.seconds if isinstance(stood, bulk.Wait) else None
 
     def _obeyed(self, here: Source, told: str) -> Mapping[str, Any]:
-        if told == "cancel":
+        if told == CANCEL:
             self._cancel(here)
-        elif told == "pause":
+        elif told == PAUSE:
             self._note(here, "paused")
         return {"more": False, "moved": False, "rest": 0.0, "told": told}
 
@@ -157,14 +170,18 @@ class Pulling:
     def close(self, case_id: str, source: str) -> str:
         """Ask for the counts again, after the pull, and grade the source."""
         here = self._source(case_id, source)
-        asks = not self.store.cases.told(case_id, source)
+        asks = self.store.cases.told(case_id, source) != CANCEL
+        if asks:
+            # A pause that is told now comes too late, and must not hold the next run.
+            self.store.cases.tell(case_id, source, "")
         if asks:
             self._note(here, "checking")
         if here.ehr is not None and asks:
             for one in self.store.ledgers.slices(case_id, source):
-                if one.question:
-                    pages.recount(here, here.ehr, one.type)
+                if one.question and counting.is_of_use(one):
+                    counting.recount(here, here.ehr, one.type)
         if asks:
+            bulk.set_aside(here, self.store.exports)
             studies.close(here, here.ehr)
         grade = worst(line.grade for line in lines(self.store, case_id) if line.source == source)
         fact = here.event(Happened.SOURCE_ENDED, grade=grade.value)
@@ -221,7 +238,9 @@ class Pulling:
             deliver=deliver,
             held=held,
             now=self.now,
+            halted=lambda: bool(store.cases.told(case_id, source)),
             vendor=provider.vendor,
+            lies=learning.liars(store.endpoints.facts(source)),
         )
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from fhir_bridge.case.case import Case, CaseState
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.errors import UsageError, WrongMoment
 from fhir_bridge.security.access import BRIDGE, Access, Actor, Purpose
+from fhir_bridge.steps.pulling import CANCEL, PAUSE
 from fhir_bridge.store.shelves import Store
 from fhir_bridge.workflows import Engine, pull_id
-
-PAUSE, CANCEL = "pause", "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,12 @@ class Runs:
     engine: Engine
     now: Callable[[], datetime]
 
-    def begin(self, actor: Actor, case_id: str, source: str | None) -> str:
+    def begin(self, actor: Actor, case_id: str, source: str | None, *, full: bool = False) -> str:
         """
         Pull from every source, or from one; returns the workflow that a caller may wait for.
 
-        A pull that still runs, or is paused, goes on.
+        A pull that still runs, or is paused, goes on. `full` asks for whole lists where the changes
+        since the last run would do.
         """
         case = self.access.open_case(actor, case_id, Purpose.COLLECT)
         if self.engine.unfinished(newest_pull(case)):
@@ -38,7 +39,7 @@ class Runs:
         paused = [name for name in sources if self.store.cases.told(case_id, name) == PAUSE]
         if paused:
             return self._take_up(actor, case, paused, Happened.PULL_RESUMED)
-        return self._start(actor, case, sources)
+        return self._start(actor, case, sources, full=full)
 
     def again(self, case_id: str, run: int, sources: Sequence[str]) -> None:
         """Ask sources that failed once more, unless a newer run has begun."""
@@ -46,11 +47,15 @@ class Runs:
         if _run_of(case) == run and not self.engine.unfinished(newest_pull(case)):
             self._start(BRIDGE, case, sources)
 
-    def _start(self, actor: Actor, case: Case, sources: Sequence[str]) -> str:
+    def _start(
+        self, actor: Actor, case: Case, sources: Sequence[str], *, full: bool = False
+    ) -> str:
         for name in sources:
             self.store.cases.tell(case.id, name, "")
             self.store.ledgers.reopen(case.id, name)
-        return self._enqueue(actor, case, sources, Happened.PULL_STARTED, _run_of(case) + 1, 0)
+        facts = {"full": "yes" if full else ""}
+        run = _run_of(case) + 1
+        return self._enqueue(actor, case, sources, Happened.PULL_STARTED, run, 0, facts)
 
     def pause(self, actor: Actor, case_id: str, source: str | None) -> None:
         """Put the pull down after what is in hand; `resume` goes on from there."""
@@ -98,7 +103,7 @@ class Runs:
 
     def _enqueue(
         self, actor: Actor, case: Case, sources: Sequence[str], name: Happened, run: int,
-        resumed: int,
+        resumed: int, facts: Mapping[str, str] = MappingProxyType({}),
     ) -> str:  # fmt: skip
         self.store.cases.move(
             case.id,
@@ -108,6 +113,7 @@ class Runs:
                 "run": str(run),
                 "resumed": str(resumed),
                 "began": case.facts.get("began", self.now().isoformat()),
+                **facts,
             },
             outbox=lambda connection: self.engine.pull_in(
                 connection, case.id, run, sources, resumed

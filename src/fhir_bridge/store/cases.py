@@ -51,6 +51,7 @@ class Providers:
             "issuers": dict(provider.issuers),
             "vendor": provider.vendor,
             "bulk": provider.bulk,
+            "file_origins": list(provider.file_origins),
             "papers": {name: text for name, text in asdict(provider.papers).items() if text},
             "sealed": {k: base64.b64encode(v).decode() for k, v in provider.sealed.items()},
         }
@@ -281,6 +282,7 @@ def _provider(row: Row[Any]) -> TreatingProvider:
         issuers=row.issuers,
         vendor=row.vendor,
         bulk=row.bulk,
+        file_origins=tuple(row.file_origins),
         papers=Papers(**row.papers),
         sealed={name: base64.b64decode(text) for name, text in row.sealed.items()},
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from alembic import command
@@ -22,7 +24,11 @@ from fhir_bridge.errors import ConfigurationError, StorageFull, StoreError
 
 _READS = "fhir_bridge_reads"
 _KNOWS_SUBSEC = (3, 42, 0)
-_PRAGMAS = ("journal_mode=wal", "synchronous=full", "busy_timeout=30000", "foreign_keys=on")
+_PRAGMAS = (
+    "journal_mode=wal", "synchronous=full", "busy_timeout=30000", "foreign_keys=on",
+    # 32 MB: every checkpoint writes the same pages of the indexes again, and syncs them.
+    "wal_autocheckpoint=8000",
+)  # fmt: skip
 MIGRATION_LOCK, KEYS_LOCK = 0x6642_0001, 0x6642_0002
 
 
@@ -40,8 +46,9 @@ def make_engine(url: str) -> Engine:
     if dialect == "sqlite":
         # A connection beyond the pool's size is made anew each time, with all its pragmas.
         engine = create_engine(
-            url, hide_parameters=True, pool_size=20, connect_args={"timeout": 30}
-        )
+            url, hide_parameters=True, pool_size=20, pool_use_lifo=True,
+            connect_args={"timeout": 30},
+        )  # fmt: skip
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
@@ -93,12 +100,16 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._reading = engine.execution_options(**{_READS: True})
+        # SQLite lets who finds it busy sleep, for longer each time; here they take turns at once.
+        lone = engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[object] = Lock() if lone else nullcontext()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction; a database fault becomes StoreError without parameters."""
         try:
-            with self.engine.begin() as connection:
+            with self._turn, self.engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise _fault(error) from error
@@ -107,10 +118,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: on SQLite it stands in no writer's way."""
         try:
-            with self.engine.connect() as connection:
-                reading = connection.execution_options(**{_READS: True})
-                with reading.begin():
-                    yield reading
+            with self._reading.begin() as connection:
+                yield connection
         except SQLAlchemyError as error:
             raise _fault(error) from error
 
@@ -157,6 +166,17 @@ def lock(connection: Connection, name: str) -> None:
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT on either database."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def put_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; those whose key is there already stay as they are."""
+    if rows:
+        connection.execute(_new(connection.dialect.name, table), rows)
+
+
+@cache
+def _new(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    # Made once: building a statement costs more than running it.
+    new = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return new.on_conflict_do_nothing()

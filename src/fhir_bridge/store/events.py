@@ -11,19 +11,23 @@ from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database
 
+_NEW = schema.event.insert()
+
 
 def append(connection: Connection, *events: Event) -> None:
     """Write events inside the caller's transaction."""
-    for event in events:
-        connection.execute(
-            schema.event.insert().values(
-                name=event.name.value,
-                case_id=event.case_id,
-                actor=event.actor,
-                at=event.at,
-                facts=dict(event.facts),
-            )
-        )
+    if events:
+        connection.execute(_NEW, [_values(event) for event in events])
+
+
+def _values(event: Event) -> dict[str, Any]:
+    return {
+        "name": event.name.value,
+        "case_id": event.case_id,
+        "actor": event.actor,
+        "at": event.at,
+        "facts": dict(event.facts),
+    }
 
 
 class Events:

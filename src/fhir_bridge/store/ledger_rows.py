@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, case, update
+from sqlalchemy import Connection, Row, Update, bindparam, case, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fhir_bridge.case.ledger import LedgerRow, RecordKey, RecordState
@@ -67,21 +67,32 @@ def end(connection: Connection, case_id: str, ends: Mapping[RecordKey, End]) -> 
         )
 
 
-def settled(case_id: str, attachment: HeldAttachment) -> Update:
-    """Every record that names the file by this key and has it not yet."""
-    table, key = schema.attachment, attachment.key
-    names = ("sha256", "size", "content_type", "original", "failure", "reason", "warnings")
-    values = attachment_values(attachment)
+def settle(connection: Connection, case_id: str, attachment: HeldAttachment) -> int:
+    """Every record that names the file by this key gets it; returns how many had it not yet."""
+    key, values = attachment.key, attachment_values(attachment)
+    named = {"in_case": case_id, "of": key.source, "known_as": key.id, "in_version": key.version}
+    ended = {name: values[name] for name in _SETTLED}
+    done = {"done": not attachment.failure}
+    return connection.execute(_settling(), {**named, **ended, **done}).rowcount
+
+
+_SETTLED = ("sha256", "size", "content_type", "original", "failure", "reason", "warnings")
+
+
+@cache
+def _settling() -> Update:
+    """The statement of `settle`."""
+    table = schema.attachment
     return (
         update(table)
         .where(
-            table.c.case_id == case_id,
-            table.c.source == key.source,
-            table.c.key_id == key.id,
-            table.c.key_version == key.version,
+            table.c.case_id == bindparam("in_case"),
+            table.c.source == bindparam("of"),
+            table.c.key_id == bindparam("known_as"),
+            table.c.key_version == bindparam("in_version"),
             table.c.done.is_(False),
         )
-        .values(**{name: values[name] for name in names}, done=not attachment.failure)
+        .values({name: bindparam(name) for name in (*_SETTLED, "done")})
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from fhir_bridge.case.events import Event
 from fhir_bridge.case.imaging import InstanceClaim
 from fhir_bridge.case.ledger import (
     ATTACHMENT,
+    GONE,
     INSTANCE,
     READ_ENTRY,
     LedgerRow,
@@ -24,19 +25,32 @@ from fhir_bridge.standards.fhir import salvage
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Database, insert
 from fhir_bridge.store.events import append
-from fhir_bridge.store.ledger_rows import read_key, read_row, see, settled
+from fhir_bridge.store.ledger_rows import read_key, read_row, see, settle
 from fhir_bridge.store.originals import Originals
 from fhir_bridge.store.pull_rows import (
+    MANY,
+    batches,
+    bring_back,
     put_attachments,
     put_listed,
     put_slice,
     put_targets,
     read_attachment,
     read_slice,
+    set_aside,
 )
 
-# Databases bound the number of parameters of one statement, and a page may hold any number.
-MANY = 500
+# Rows whose original is not, or not any more, a record to read.
+_NO_RECORD = (READ_ENTRY, GONE)
+
+# Asked for every page: building a statement costs more than running it.
+_LISTED = select(schema.listed.c.id).where(
+    *(schema.listed.c[name] == bindparam(name) for name in ("case_id", "source", "type", "run")),
+    schema.listed.c.id.in_(bindparam("ids", expanding=True)),
+)
+_SLICE = select(schema.pull_slice).where(
+    *(schema.pull_slice.c[name] == bindparam(name) for name in ("case_id", "source", "type"))
+)
 
 
 class Ledgers:
@@ -107,7 +121,7 @@ class Ledgers:
             select(table, schema.original.c.sha256)
             .join(schema.original, schema.original.c.id == table.c.original)
             .where(table.c.case_id == case_id, table.c.kind.not_in([ATTACHMENT, INSTANCE]))
-            .where(table.c.rule != READ_ENTRY)
+            .where(table.c.rule.not_in(_NO_RECORD))
             .order_by(table.c.number)
         )
         if only is not None and len(only) <= MANY:
@@ -125,7 +139,7 @@ class Ledgers:
         query = (
             select(table)
             .where(table.c.case_id == case_id, table.c.source == source, table.c.kind == kind)
-            .where(table.c.original != "", table.c.rule != READ_ENTRY)
+            .where(table.c.original != "", table.c.rule.not_in(_NO_RECORD))
             .order_by(table.c.number)
         )
         with self._database.read() as connection:
@@ -188,6 +202,16 @@ class Ledgers:
         resource = body if not row.position else _of_entry(body["entry"][int(row.position)])
         return Sighted(read_key(row), resource, row.base, row.original, row.position)
 
+    def begin(self, slices: Sequence[Slice], targets: Collection[tuple[str, str]] = ()) -> None:
+        """Commit slices that begin, with what their questions refer to, all at once."""
+
+        def write(connection: Connection) -> None:
+            for one in slices:
+                put_slice(connection, one)
+                put_targets(connection, one.case_id, one.source, targets)
+
+        self._together.write(write)
+
     def turn(self, page: Page, *events: Event) -> None:
         """Commit one page: the slice's cursor, the records, what they name, the events."""
         at = page.slice
@@ -196,6 +220,9 @@ class Ledgers:
             put_slice(connection, at)
             put_listed(connection, at, page.listed)
             see(connection, at.case_id, page.seen, page.bases)
+            if at.run > 1:
+                bring_back(connection, at, {r.key.id for r in page.seen if r.key.kind == at.kind})
+                set_aside(connection, at, page.gone)
             put_attachments(connection, at.case_id, page.attachments)
             put_targets(connection, at.case_id, at.source, page.targets)
             append(connection, *events)
@@ -204,19 +231,39 @@ class Ledgers:
 
     def unlisted(self, slice_: Slice, ids: Collection[str]) -> frozenset[str]:
         """Those of these ids that no page of this slice and run has listed yet."""
-        table, new = schema.listed, set(ids)
-        query = select(table.c.id).where(
+        new = set(ids)
+        if not new:
+            return frozenset()
+        place = {name: getattr(slice_, name) for name in ("case_id", "source", "type", "run")}
+        with self._database.read() as connection:
+            for some in batches(sorted(ids)):
+                known = connection.execute(_LISTED, {**place, "ids": list(some)})
+                new.difference_update(known.scalars())
+        return frozenset(new)
+
+    def earlier(self, slice_: Slice) -> frozenset[str]:
+        """
+        The ids that this slice listed in earlier runs and not in this one, as far as there is a
+        record behind them that is not known to be gone.
+        """
+        table, rows = schema.listed, schema.ledger
+        place = (
             table.c.case_id == slice_.case_id,
             table.c.source == slice_.source,
             table.c.type == slice_.type,
-            table.c.run == slice_.run,
         )
+        held = exists().where(
+            rows.c.case_id == table.c.case_id,
+            rows.c.source == table.c.source,
+            rows.c.kind == slice_.kind,
+            rows.c.id == table.c.id,
+            rows.c.original != "",
+            rows.c.rule.not_in(_NO_RECORD),
+        )
+        before = select(table.c.id).where(*place, table.c.run < slice_.run, held)
+        now = select(table.c.id).where(*place, table.c.run == slice_.run)
         with self._database.read() as connection:
-            for some in _batches(sorted(ids)):
-                new.difference_update(
-                    connection.execute(query.where(table.c.id.in_(some))).scalars()
-                )
-        return frozenset(new)
+            return frozenset(connection.execute(before.except_(now)).scalars())
 
     def slices(self, case_id: str, source: str | None = None) -> Sequence[Slice]:
         """The slices of a case, or of one of its sources; a witness's notes are none."""
@@ -230,20 +277,28 @@ class Ledgers:
 
     def slice(self, case_id: str, source: str, type_: str) -> Slice | None:
         """One slice, if it was begun."""
-        table = schema.pull_slice
-        query = select(table).where(
-            table.c.case_id == case_id, table.c.source == source, table.c.type == type_
-        )
+        place = {"case_id": case_id, "source": source, "type": type_}
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_SLICE, place).one_or_none()
         return None if row is None else read_slice(row)
 
     def attachments(self, case_id: str, source: str | None = None) -> Sequence[HeldAttachment]:
-        """Every attachment that the records of a case name, in a stable order."""
-        table = schema.attachment
+        """
+        Every attachment that the records of a case name, in a stable order; without those of
+        records that are gone at their source.
+        """
+        table, rows = schema.attachment, schema.ledger
+        gone = exists().where(
+            rows.c.case_id == table.c.case_id,
+            rows.c.source == table.c.source,
+            rows.c.kind == table.c.parent_kind,
+            rows.c.id == table.c.parent_id,
+            rows.c.version == table.c.parent_version,
+            rows.c.rule == GONE,
+        )
         query = (
             select(table)
-            .where(table.c.case_id == case_id)
+            .where(table.c.case_id == case_id, ~gone)
             .order_by(table.c.source, table.c.parent_kind, table.c.parent_id, table.c.path)
         )
         if source is not None:
@@ -269,8 +324,8 @@ class Ledgers:
         )
 
         def write(connection: Connection) -> None:
-            found = connection.execute(settled(case_id, attachment))
-            see(connection, case_id, [row] * found.rowcount, [""] * found.rowcount)
+            found = settle(connection, case_id, attachment)
+            see(connection, case_id, [row] * found, [""] * found)
             append(connection, *events)
 
         self._together.write(write)
@@ -322,10 +377,6 @@ class Ledgers:
                 claim = InstanceClaim(row.study_uid, row.series_uid, row.sop_uid, row.sop_class)
                 found.setdefault(row.witness, []).append(claim)
         return found
-
-
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (values[start : start + MANY] for start in range(0, len(values), MANY))
 
 
 def _of_entry(entry: Any) -> Any:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Row, select
 from fhir_bridge.case.original import Blob, How, Original
 from fhir_bridge.errors import StorageFull, StoreError, TooLarge
 from fhir_bridge.store import schema
-from fhir_bridge.store.database import Database, insert
+from fhir_bridge.store.database import Database, put_new
 from fhir_bridge.store.together import Together
 
 PIECE = 256 * 1024
-LEVELS = 2
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_COLUMNS = tuple(column.name for column in schema.original.columns)
 
 
 class BlobWriter:
@@ -36,10 +36,10 @@ class BlobWriter:
 
     def __init__(self, folder: Path, max_bytes: int, known: set[Path]) -> None:
         self._folder, self._max_bytes, self._size = folder, max_bytes, 0
-        self._known = known
+        self._known, self._moved = known, False
         self._hash = hashlib.sha256()
         try:
-            self._file = NamedTemporaryFile(dir=folder / "incoming", delete=False)  # noqa: SIM115 (closed on exit)
+            self._file, self._name = mkstemp(dir=folder / "incoming")
         except OSError as error:
             raise _storage_error(error) from error
 
@@ -54,9 +54,10 @@ class BlobWriter:
     ) -> None:
         try:
             with suppress(OSError):  # a full disk shows here once more, and was told already
-                self._file.close()
+                os.close(self._file)
         finally:
-            Path(self._file.name).unlink(missing_ok=True)
+            if not self._moved:
+                Path(self._name).unlink(missing_ok=True)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Append; raises TooLarge beyond the cap and StorageFull when the disk is full."""
@@ -64,8 +65,10 @@ class BlobWriter:
         if self._size > self._max_bytes:
             raise TooLarge(f"more than {self._max_bytes} bytes")
         self._hash.update(chunk)
+        left = memoryview(chunk)
         try:
-            self._file.write(chunk)
+            while left:
+                left = left[os.write(self._file, left) :]
         except OSError as error:
             raise _storage_error(error) from error
 
@@ -74,11 +77,12 @@ class BlobWriter:
         digest = self._hash.hexdigest()
         target = address(self._folder, digest)
         try:
-            self._file.flush()
-            os.fdatasync(self._file.fileno())
+            os.fdatasync(self._file)
             if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                Path(self._file.name).rename(target)
+                if target.parent not in self._known:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                Path(self._name).rename(target)
+                self._moved = True
             # Also when another was quicker: its name may not be on the disk yet.
             _sync_branch(target.parent, self._known)
         except OSError as error:
@@ -87,19 +91,25 @@ class BlobWriter:
 
 
 def address(folder: Path, digest: str) -> Path:
-    """Where a body lies: two levels of hash, no name from outside."""
-    return folder / digest[:2] / digest[2:4] / digest  # LEVELS folders
+    """
+    Where a body lies: by its hash, no name from outside.
+
+    One level of folders, because a new folder costs as much as a body: its name is synced too.
+    """
+    return folder / digest[:2] / digest
+
+
+def _earlier(folder: Path, digest: str) -> Path:
+    """Where a body lay in the stores of earlier versions: two levels of folders."""
+    return folder / digest[:2] / digest[2:4] / digest
 
 
 def _sync_branch(folder: Path, known: set[Path]) -> None:
-    """Sync a folder, and those above it unless it is known that they hold its name for good."""
+    """Sync a folder, and the one above unless it is known to hold its name for good."""
     _sync(folder)
-    for above in list(folder.parents)[:LEVELS]:
-        if folder in known:
-            return
-        _sync(above)
+    if folder not in known:
+        _sync(folder.parent)
         known.add(folder)
-        folder = above
 
 
 def _sync(folder: Path) -> None:
@@ -138,15 +148,15 @@ class Originals:
         """Insert the row of an arrival whose blob is committed; the same id twice is one row."""
 
         def row(connection: Connection) -> None:
-            new = insert(connection, schema.original).on_conflict_do_nothing()
-            connection.execute(new, original_values(original))
+            put_new(connection, schema.original, [original_values(original)])
 
         self.together.write(row)
         return original
 
     def path(self, sha256: str) -> Path:
         """The file of a body, for streaming; its content never changes."""
-        return address(self._folder, sha256)
+        place = address(self._folder, sha256)
+        return place if place.exists() else _earlier(self._folder, sha256)
 
     def read(self, sha256: str) -> bytes:
         """A whole body; raises StoreError when it is gone or no longer what it was."""
@@ -208,8 +218,7 @@ class Originals:
 
 def original_values(original: Original) -> dict[str, Any]:
     """The columns of an original's row."""
-    names = [column.name for column in schema.original.columns]
-    return {name: getattr(original, name) for name in names} | {
+    return {name: getattr(original, name) for name in _COLUMNS} | {
         "headers": dict(original.headers),
         "facts": dict(original.facts),
         "how": original.how.value,

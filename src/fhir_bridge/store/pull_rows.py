@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from fhir_bridge.case.certificate import Count, Evidence
-from fhir_bridge.case.ledger import ATTACHMENT, RecordKey
+from fhir_bridge.case.ledger import ATTACHMENT, GONE, RecordKey, RecordState
 from fhir_bridge.case.record import HeldAttachment
 from fhir_bridge.case.slice import Slice
 from fhir_bridge.store import schema
-from fhir_bridge.store.database import insert
+from fhir_bridge.store.database import put_new
+
+# Databases bound the number of parameters of one statement, and a page may hold any number.
+MANY = 500
+NOT_THERE = "the hospital does not have it any more"
 
 
 def put_slice(connection: Connection, slice_: Slice) -> None:
@@ -28,12 +34,22 @@ def put_slice(connection: Connection, slice_: Slice) -> None:
         "visited": list(slice_.visited),
         "previous": slice_.previous,
         "restarts": slice_.restarts,
+        "began": slice_.began,
+        "full_at": slice_.full_at,
+        "since": slice_.since,
     }
-    connection.execute(
-        insert(connection, schema.pull_slice)
-        .values(case_id=slice_.case_id, source=slice_.source, type=slice_.type, **values)
-        .on_conflict_do_update(index_elements=["case_id", "source", "type"], set_=values)
-    )
+    key = {"case_id": slice_.case_id, "source": slice_.source, "type": slice_.type}
+    connection.execute(_standing(connection.dialect.name), {**key, **values})
+
+
+@cache
+def _standing(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """The statement of `put_slice`: the same for every slice, so it is made once."""
+    table = schema.pull_slice
+    new = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {c.name: new.excluded[c.name] for c in table.columns if c.name not in keys}
+    return new.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def read_slice(row: Row[Any]) -> Slice:
@@ -54,6 +70,9 @@ def read_slice(row: Row[Any]) -> Slice:
         visited=tuple(row.visited),
         previous=row.previous,
         restarts=row.restarts,
+        began=row.began,
+        full_at=row.full_at,
+        since=row.since,
     )
 
 
@@ -73,7 +92,7 @@ def put_attachments(
         }
         for attachment in attachments
     ]
-    _put_new(connection, schema.attachment, rows)
+    put_new(connection, schema.attachment, rows)
 
 
 def attachment_values(attachment: HeldAttachment) -> dict[str, Any]:
@@ -119,7 +138,7 @@ def put_listed(connection: Connection, slice_: Slice, ids: Collection[str]) -> N
         "type": slice_.type,
         "run": slice_.run,
     }
-    _put_new(connection, schema.listed, [{**place, "id": id_} for id_ in sorted(ids)])
+    put_new(connection, schema.listed, [{**place, "id": id_} for id_ in sorted(ids)])
 
 
 def put_targets(
@@ -128,9 +147,43 @@ def put_targets(
     """Note which records, as (type, id), received ones refer to; known ones stay."""
     place = {"case_id": case_id, "source": source}
     rows = [{**place, "kind": kind, "id": id_} for kind, id_ in sorted(targets)]
-    _put_new(connection, schema.target, rows)
+    put_new(connection, schema.target, rows)
 
 
-def _put_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+def set_aside(connection: Connection, slice_: Slice, ids: Collection[str]) -> None:
+    """Every version of records that are gone at their source waits for a person, with its files."""
+    ended = {"state": RecordState.QUARANTINED.value, "rule": GONE, "reason": NOT_THERE}
+    ended |= {"target": "", "entry": ""}
+    for some in batches(sorted(ids)):
+        theirs = _records_and_files(slice_, some)
+        connection.execute(update(schema.ledger).where(theirs).values(**ended))
+
+
+def bring_back(connection: Connection, slice_: Slice, ids: Collection[str]) -> None:
+    """What was gone and is there again is settled anew, with its older versions and its files."""
+    again = {"state": RecordState.PENDING.value, "rule": "", "reason": ""}
+    for some in batches(sorted(ids)):
+        theirs = and_(_records_and_files(slice_, some), schema.ledger.c.rule == GONE)
+        connection.execute(update(schema.ledger).where(theirs).values(**again))
+
+
+def _records_and_files(slice_: Slice, ids: Sequence[str]) -> ColumnElement[bool]:
+    """The ledger rows of these records of the slice's type, and of the attachments they name."""
+    table, files = schema.ledger, schema.attachment
+    named = select(files.c.key_id).where(
+        files.c.case_id == slice_.case_id,
+        files.c.source == slice_.source,
+        files.c.parent_kind == slice_.kind,
+        files.c.parent_id.in_(ids),
+    )
+    own = and_(table.c.kind == slice_.kind, table.c.id.in_(ids))
+    return and_(
+        table.c.case_id == slice_.case_id,
+        table.c.source == slice_.source,
+        or_(own, and_(table.c.kind == ATTACHMENT, table.c.id.in_(named))),
+    )
+
+
+def batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """So many at a time as one statement takes."""
+    return (values[start : start + MANY] for start in range(0, len(values), MANY))

@@ -35,6 +35,7 @@ provider = Table(
     Column("issuers", Facts, nullable=False),
     Column("vendor", Text, nullable=False, server_default=""),
     Column("bulk", Text, nullable=False, server_default=""),
+    Column("file_origins", Facts, nullable=False, server_default="[]"),
     Column("papers", Facts, nullable=False, server_default="{}"),
     # Private keys: name -> sealed bytes in base64.
     Column("sealed", Facts, nullable=False, server_default="{}"),
@@ -109,6 +110,9 @@ pull_slice = Table(
     Column("visited", Facts, nullable=False),
     Column("previous", Text, nullable=False, default=""),
     Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("began", Instant),
+    Column("full_at", Instant),
+    Column("since", Text, nullable=False, server_default=""),
 )
 
 # The ids that the pages of a slice have listed in one run: what a count is held against.

@@ -41,7 +41,7 @@ class Together:
 
     def write(self, work: Work) -> None:
         """
-        Run `work` in a transaction and return when it is durable.
+        Run `work` in a transaction and return when it is durable; it may be run twice.
 
         What one caller's work raises is raised to that caller alone, and its rows are taken back;
         a fault of the commit is raised to everybody in it. `work` must not write by itself.
@@ -69,8 +69,12 @@ class Together:
 
     def _commit(self, errands: Sequence[_Errand]) -> None:
         try:
-            with self._database.write() as connection:
-                _run(connection, errands)
+            try:
+                with self._database.write() as connection:
+                    _run(connection, errands)
+            except _OneFailed:
+                with self._database.write() as connection:
+                    _run_apart(connection, errands)
         except BaseException as error:  # noqa: BLE001 (raised to every caller in `write`)
             for errand in errands:
                 errand.error = errand.error or error
@@ -84,10 +88,22 @@ class Together:
                 self._waiting[0].turn.set()
 
 
+class _OneFailed(Exception):
+    """One of several errands failed, and took the rows of the others with it."""
+
+
 def _run(connection: Connection, errands: Sequence[_Errand]) -> None:
-    if len(errands) == 1:
-        errands[0].work(connection)
-        return
+    try:
+        for errand in errands:
+            errand.work(connection)
+    except Exception as error:
+        if len(errands) > 1:
+            raise _OneFailed from error
+        raise
+
+
+def _run_apart(connection: Connection, errands: Sequence[_Errand]) -> None:
+    """Each for itself: dearer, and only done once it is known that one of them fails."""
     for errand in errands:
         try:
             with connection.begin_nested():

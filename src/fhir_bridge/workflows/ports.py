@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 # Bumped only for an incompatible change, after draining: another version neither recovers nor
 # dequeues the work of this one.
-APPLICATION_VERSION = "fb-1"
+APPLICATION_VERSION = "fb-2"
 CASES, SOURCES, DELIVERIES = "fb-cases", "fb-sources", "fb-deliveries"
 MAX_RECOVERY_ATTEMPTS = 5
 MAX_STEPS = 1_500

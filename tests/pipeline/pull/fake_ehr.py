@@ -28,7 +28,7 @@ from fhir_bridge.standards.fhir import json
 from fhir_bridge.store.shelves import Store
 
 BASE = "https://ehr.example/r4"
-NARROWING = frozenset({"date", "status", "category", "_id"})
+NARROWING = frozenset({"date", "status", "category", "_id", "_lastUpdated"})
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MRN = "urn:oid:2.16.840.1.113883.19.5"
 JANE = Person((Identifier(MRN, "00123"),), "Doe", "Jane", "1961-03-14", "female")
@@ -67,7 +67,7 @@ class FakeEhr:
     `faults` maps a page number (from 0) of a search to what goes wrong there, each time it is
     asked; `once` does so a single time. `totals` is what pages say: honest, none, page, or a
     number. `counts` is what `_summary=count` gives: honest, none, ignored, refused, or a number.
-    `filters` says whether date, status, category and _id are obeyed.
+    `filters` says whether date, status, category, _id and _lastUpdated are obeyed.
     """
 
     store: Store
@@ -80,7 +80,7 @@ class FakeEhr:
     counts: str | int = "honest"
     refused: set[str] = field(default_factory=set)
     interactions: Mapping[str, frozenset[str]] = field(
-        default_factory=lambda: dict.fromkeys(TYPES, frozenset({"search-type"}))
+        default_factory=lambda: dict.fromkeys(TYPES, frozenset({"search-type", "read"}))
     )
     operations: Mapping[str, frozenset[str]] = field(default_factory=dict)
     search_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -210,6 +210,8 @@ class FakeEhr:
 def _answers(resource: Resource, name: str, value: str) -> bool:
     if name == "_id":
         return resource["id"] in value.split(",")
+    if name == "_lastUpdated":
+        return resource.get("meta", {}).get("lastUpdated", "") >= value[2:]
     if name != "date":
         return resource.get(name) == value
     found = resource.get("date", "")[:10]

@@ -1,4 +1,4 @@
-"""The right patient, or nothing: asked before anything else, and settled for good."""
+"""The right patient, or nothing: asked before anything else, and looked at again in every run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from fhir_bridge.case.case import Pin, PinState
 from fhir_bridge.case.events import Happened
-from fhir_bridge.pipeline.pull.patient import settle_patient
+from fhir_bridge.errors import ProviderRefused
+from fhir_bridge.pipeline.pull.patient import RULE, settle_patient
 
 from .fake_ehr import BASE, JANE, MRN, FakeEhr, _bundle, _outcome, patient, source_of
 
@@ -113,14 +114,12 @@ def test_a_server_that_refuses_a_question_is_asked_the_next_one(ask, monkeypatch
     assert len(ehr.asked) == 2
 
 
-@pytest.mark.parametrize("state", [PinState.ACCEPTED, PinState.REFUSED])
-def test_what_is_settled_is_not_asked_again(store, case, state):
+def test_what_was_refused_is_not_asked_again(store, case):
     """Invariant refuse_sticky: a rule never overturns what a person said."""
-    seen = (replace(JANE, id="p7"),)
-    settled = Pin(case.id, "st-anne", state, "p7", "nurse", "chosen by a person", seen)
-    store.cases.pin(settled)
+    refused = Pin(case.id, "st-anne", PinState.REFUSED, "", "nurse", "chosen by a person")
+    store.cases.pin(refused)
     ehr = FakeEhr(store, case.id, [patient()])
-    assert settle_patient(source_of(store, case, ehr), ehr) == settled
+    assert settle_patient(source_of(store, case, ehr), ehr) == refused
     assert ehr.asked == []
 
 
@@ -151,3 +150,96 @@ def test_somebody_else_behind_a_number_is_accepted_once_a_person_has_seen_who_it
     chosen = replace(asked, state=PinState.ACCEPTED, patient_id="p7", decided_by="nurse")
     store.cases.pin(chosen)
     assert settle_patient(source_of(store, case, ehr), ehr) == chosen
+
+
+def again(store, case, ehr, *, by="nurse"):
+    """A later run: p1 was accepted as JANE, and the hospital is asked once more."""
+    seen = (replace(JANE, id="p1"),)
+    store.cases.pin(Pin(case.id, "st-anne", PinState.ACCEPTED, "p1", by, "chosen", seen))
+    return settle_patient(source_of(store, case, ehr), ehr)
+
+
+MERGED_AWAY = {
+    "active": False,
+    "link": [{"other": {"reference": "Patient/p2"}, "type": "replaced-by"}],
+}
+
+
+def test_an_accepted_patient_is_read_again_and_what_changed_in_it_is_kept(store, case):
+    moved = patient(meta={"versionId": "2"}, address=[{"city": "Elsewhere"}])
+    ehr = FakeEhr(store, case.id, [moved])
+    pin = again(store, case, ehr)
+    assert (pin.state, pin.decided_by, ehr.asked) == (
+        PinState.ACCEPTED,
+        "nurse",
+        ["read Patient/p1"],
+    )
+    assert [row.key.version for row in store.ledgers.rows(case.id)] == ["2"]
+    assert store.ledgers.unread(case.id, "st-anne") == []
+
+
+@pytest.mark.parametrize("by", ["nurse", RULE])
+@pytest.mark.parametrize(
+    ("there", "reason", "offered"),
+    [
+        ([patient(**MERGED_AWAY), patient("p2")], "merged this patient into another", ["p2", "p1"]),
+        ([patient(**MERGED_AWAY)], "merged this patient into another", ["p1"]),
+        ([patient(active=False)], "out of use", ["p1"]),
+        ([patient(birthDate="1970-01-01")], "changed who this patient is", ["p1"]),
+        ([patient(name=[{"family": "Roe"}])], "changed who this patient is", ["p1"]),
+        ([], "does not have this patient any more", []),
+    ],
+    ids=["merged", "merged out of sight", "out of use", "born anew", "renamed", "gone"],
+)
+def test_what_the_hospital_changed_is_a_question_again(store, case, there, reason, offered, by):
+    """TRUTH 4: who the patient is was decided on facts that hold no more."""
+    ehr = FakeEhr(store, case.id, there)
+    pin = again(store, case, ehr, by=by)
+    assert (pin.state, pin.patient_id) == (PinState.ASKED, "")
+    assert reason in pin.reason
+    assert [one.id for one in pin.candidates] == offered
+    assert store.cases.pins(case.id) == [pin]
+
+
+def test_a_patient_merged_twice_is_followed_and_one_elsewhere_is_not(store, case):
+    on = {"link": [{"other": {"reference": f"{BASE}/Patient/p3"}, "type": "replaced-by"}]}
+    ehr = FakeEhr(store, case.id, [patient(**MERGED_AWAY), patient("p2", **on), patient("p3")])
+    assert [one.id for one in again(store, case, ehr).candidates] == ["p3", "p1"]
+    away = {
+        "link": [{"other": {"reference": "https://x.example/Patient/p2"}, "type": "replaced-by"}]
+    }
+    ehr = FakeEhr(store, case.id, [patient(**away), patient("p2")])
+    assert [one.id for one in again(store, case, ehr).candidates] == ["p1"]
+
+
+def test_patients_merged_in_a_circle_are_not_followed_for_ever(store, case):
+    back = {"link": [{"other": {"reference": "Patient/p1"}, "type": "replaced-by"}]}
+    ehr = FakeEhr(store, case.id, [patient(**MERGED_AWAY), patient("p2", **back)])
+    assert [one.id for one in again(store, case, ehr).candidates] == ["p1"]
+    assert len(ehr.asked) <= 4
+
+
+def test_a_persons_decision_stays_until_the_facts_change_again(store, case):
+    ehr = FakeEhr(store, case.id, [patient(**MERGED_AWAY)])
+    asked = again(store, case, ehr)
+    decided = replace(asked, state=PinState.ACCEPTED, patient_id="p1", decided_by="nurse")
+    store.cases.pin(decided)
+    source = source_of(store, case, ehr)
+    assert settle_patient(source, ehr) == decided
+    ehr.resources[:] = [patient(birthDate="1970-01-01", **MERGED_AWAY)]
+    assert "changed who" in settle_patient(source, ehr).reason
+
+
+def test_a_hospital_that_answers_with_somebody_else_is_not_believed(store, case, monkeypatch):
+    monkeypatch.setattr(FakeEhr, "read", lambda self, reference: self._answer(patient("p9")))
+    pin = again(store, case, FakeEhr(store, case.id, []))
+    assert (pin.state, pin.candidates) == (PinState.ASKED, ())
+    assert "another patient than was asked for" in pin.reason
+
+
+def test_a_hospital_that_does_not_let_us_read_a_patient_keeps_its_pin(store, case, monkeypatch):
+    def refused(self, reference):
+        raise ProviderRefused("HTTP 403")
+
+    monkeypatch.setattr(FakeEhr, "read", refused)
+    assert again(store, case, FakeEhr(store, case.id, [])).state is PinState.ACCEPTED

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
+
+from tests.servers.conftest import NOW
 
 from fhir_bridge import tables
 from fhir_bridge.case.case import CaseState
@@ -12,6 +15,8 @@ from fhir_bridge.case.certificate import Count, Evidence
 from fhir_bridge.case.delivery import DeliveryState
 from fhir_bridge.case.identity import Identifier, Person
 from fhir_bridge.case.ledger import RecordKey
+from fhir_bridge.case.slice import Page, Slice
+from fhir_bridge.pipeline.pull.plan import NOT_OFFERED
 from fhir_bridge.standards.fhir import json
 
 GENERAL, ANNE = "general-hospital", "st-anne"
@@ -88,7 +93,7 @@ def one(number: int, said: int) -> Evidence:
 
 
 def everything(seed: Any) -> None:
-    """Nine cases: one in each state, and the awkward ones."""
+    """A case in each state, and the awkward ones."""
     patient = oncology("patient.json")
     question = oncology("case.json")["question"]
     seed.case(
@@ -100,6 +105,8 @@ def everything(seed: Any) -> None:
         question="Is natalizumab still the right choice after two relapses in one year?",
     )
     pulling(seed, patient, question)
+    resting(seed, patient, question)
+    kinds(seed, patient, question)
     asking(seed)
     ready(seed, patient, question)
     written(seed, patient, question)
@@ -136,6 +143,62 @@ def pulling(seed: Any, patient: Mapping[str, Any], question: str) -> None:
     seed.step("pulling", GENERAL, "fetching images")
     seed.step("pulling", ANNE, "failed", "FB-2003")
     seed.store.cases.move("pulling", CaseState.COLLECTING)
+
+
+BESIDE = {
+    "DocumentReference/$docref": one(1, 1),
+    "Observation?category=laboratory": one(120, 120),
+    "Observation?category=vital-signs": one(48, 48),
+    "Observation?category=survey": one(0, 0),
+    "Encounter": both(7),
+    "Condition": Evidence(obtained=5, findings=("total-absent",)),
+    "Procedure": Evidence(obtained=2, findings=("total-absent", "filter-ignored")),
+    "AllergyIntolerance": one(0, 0),
+    "CarePlan": one(1, 3),
+    "MedicationRequest": Evidence(refused="no scope"),
+    "ServiceRequest": Evidence(refused="no scope"),
+    "Media": Evidence(not_asked=NOT_OFFERED),
+    "Specimen": Evidence(not_asked=NOT_OFFERED),
+    "Immunization": Evidence(not_asked=NOT_OFFERED),
+}
+
+
+def beside(seed: Any, case_id: str, *, ended: bool) -> None:
+    """Everything else that a plan asks for."""
+    for type_, evidence in BESIDE.items():
+        over = ended or bool(evidence.not_asked or evidence.refused)
+        slice_ = Slice(case_id, GENERAL, type_, run=1, ended=over, evidence=evidence)
+        seed.store.ledgers.turn(Page(slice_))
+
+
+def resting(seed: Any, patient: Mapping[str, Any], question: str) -> None:
+    """One hospital asks for a rest, and the pull from the other is paused."""
+    seed.case("resting", patient=patient, question=question, providers=(GENERAL, ANNE), days_ago=1)
+    pulled(seed, "resting", reports=9)
+    beside(seed, "resting", ended=False)
+    seed.step("resting", GENERAL, "waiting", "FB-2002")
+    seed.store.cases.waits("resting", GENERAL, NOW + timedelta(minutes=30))
+    seed.pinned("resting", ANNE)
+    seed.step("resting", ANNE, "paused")
+    counted = Evidence(obtained=14, counts=(Count("Bundle.total", 38),), page_size=14)
+    letters = Slice("resting", ANNE, "DocumentReference", pages=1, evidence=counted)
+    seed.store.ledgers.turn(Page(letters))
+    seed.store.cases.move("resting", CaseState.COLLECTING)
+    seed.store.endpoints.learn(
+        GENERAL, at=NOW, page_size={"DocumentReference": 100}, scope_syntax="v2", median_ms=180,
+        totals={"DocumentReference": "trusted"}, window=8, throttled_by_hour={"13": 4},
+    )  # fmt: skip
+
+
+def kinds(seed: Any, patient: Mapping[str, Any], question: str) -> None:
+    """Every kind of record, each with an end of its own."""
+    seed.case("kinds", patient=patient, question=question, days_ago=2)
+    pulled(seed, "kinds", reports=14)
+    beside(seed, "kinds", ended=True)
+    studies(seed, "kinds")
+    seed.image_slice("kinds", both(30))
+    seed.step("kinds", GENERAL, "done")
+    seed.record("kinds")
 
 
 def asking(seed: Any) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.servers.conftest import NOW, Bridge
+from tests.servers.conftest import GENERAL, NOW, Bridge
 
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.servers import console, web
-from fhir_bridge.servers.console import live
+from fhir_bridge.servers.console import counting, live
+from fhir_bridge.standards.fhir import json
 
 
 def rounds(count: int) -> Callable[[], bool]:
@@ -84,6 +87,44 @@ def test_a_stream_beats_while_nothing_happens(full: Bridge, streamed, monkeypatc
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.0)
     number = full.store.events.newest()
     assert ": still here" in streamed(f"/cases/case-1/events?after={number + 100}")
+
+
+def test_a_stream_counts_while_a_hospital_is_at_work(full: Bridge, streamed) -> None:
+    full.seed.step("case-1", GENERAL, "fetching documents")
+    number = full.store.events.newest() + 100
+    told = streamed(f"/cases/case-1/events?after={number}")
+    (data,) = re.findall(r"event: progress\ndata: (.+)\n\n", told)
+    assert json.loads(data.encode()) == full.client().get("/cases/case-1/progress").json()
+    assert "id:" not in told
+    assert "event: progress" not in streamed(f"/events?after={number}")
+
+
+def test_the_last_count_of_a_pull_is_told_and_no_more(full: Bridge, monkeypatch) -> None:
+    monkeypatch.setattr(counting, "COUNT_SECONDS", 0.0)
+    watch = counting.Watch(full.room, "case-1")
+    assert watch.news() == ""
+    full.seed.step("case-1", GENERAL, "checking")
+    assert '"state":"working"' in watch.news()
+    assert watch.news() == ""
+    full.seed.step("case-1", GENERAL, "done")
+    assert '"state":"done"' in watch.news()
+    assert watch.news() == ""
+
+
+def test_progress_is_counts_and_codes_and_nothing_of_the_patient(full: Bridge) -> None:
+    full.seed.step("case-1", GENERAL, "waiting", "FB-2002")
+    full.store.cases.waits("case-1", GENERAL, NOW + timedelta(minutes=5))
+    answer = full.client().get("/cases/case-1/progress")
+    (source,) = answer.json()["sources"]
+    assert (source["state"], source["error"]) == ("waiting", "FB-2002")
+    assert source["waits_until"] == "2026-11-24T14:10:00+00:00"
+    assert source["records"] == {"got": 3, "said": 5}
+    assert source["files"] == {"settled": 2, "named": 2}
+    assert source["images"] == {"held": 4, "listed": 4}
+    for word in ("Doe", "Jane", "Referral", "4711", "1961"):
+        assert word not in answer.text
+    assert full.client().get("/cases/none/progress").status_code == 404
+    assert full.client(logged_in=False).get("/cases/case-1/progress").status_code != 200
 
 
 def test_every_fragment_that_an_event_names_exists(full: Bridge) -> None:

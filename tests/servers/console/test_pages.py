@@ -108,7 +108,7 @@ def test_certificate_lines_are_sentences(full: Bridge) -> None:
 def test_a_file_that_did_not_come_makes_its_documents_short(full: Bridge) -> None:
     """The hospital's count is right, and still something that it lists is not here."""
     page = full.client().get("/cases/case-1/certificate").text
-    assert "1 document is listed and not here." in page
+    assert "1 file of the documents is listed and not here." in page
 
 
 def test_a_document_is_shown_behind_glass_and_downloads_under_our_name(full: Bridge) -> None:

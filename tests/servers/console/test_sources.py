@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.servers.conftest import GENERAL, NOW, Bridge, document
 
 from fhir_bridge.case.case import CaseState, DimseNode
 from fhir_bridge.case.certificate import Evidence
-from fhir_bridge.servers.console.sources import SourceLine, source_lines
+from fhir_bridge.servers.console.sources import Bar, SourceLine, source_lines
 from fhir_bridge.servers.console.words import State
 
 
@@ -25,7 +27,8 @@ def pulling(bridge: Bridge) -> Bridge:
 
 def _line(bridge: Bridge) -> SourceLine:
     providers = {one.id: one for one in bridge.store.providers.all()}
-    (found,) = source_lines(bridge.store, bridge.store.cases.get("case-1"), providers)
+    case = bridge.store.cases.get("case-1")
+    (found,) = source_lines(bridge.store, case, providers, bridge.room.now())
     return found
 
 
@@ -41,7 +44,7 @@ def test_a_source_is_at_work_until_its_last_step_although_every_list_has_ended(
     assert "the hospital does not say how much it has" in over.parts[0].saying.text
 
 
-def test_files_fill_a_quarter_of_the_bar_where_images_follow(pulling: Bridge) -> None:
+def test_a_bar_keeps_room_for_the_images_that_follow(pulling: Bridge) -> None:
     provider = pulling.store.providers.get(GENERAL)
     pacs = DimseNode("PACS", "127.0.0.1", 104)
     pulling.store.providers.add(replace(provider, dimse=pacs), at=NOW)
@@ -51,11 +54,87 @@ def test_files_fill_a_quarter_of_the_bar_where_images_follow(pulling: Bridge) ->
     pulling.seed.images("case-1", "1", "2", 1, claimed=3)
     pulling.seed.image_slice("case-1", Evidence(), ended=False)
     after = _line(pulling)
-    assert before is not None
-    assert after.progress is not None
-    assert (before.percent, before.text) == (25, "2 of 2 files")
-    assert (after.progress.percent, after.progress.text) == (50, "2 of 2 files, 1 of 3 images")
+    assert (before, after.progress) == (
+        Bar(40, "2 of 2 records, 2 of 2 files"),
+        Bar(60, "2 of 2 files, 1 of 3 images"),
+    )
     assert after.parts[-1].saying.text == "1 image so far."
+
+
+def test_a_rest_is_told_with_its_reason_and_its_end(pulling: Bridge) -> None:
+    cases, until = pulling.store.cases, NOW + timedelta(minutes=30)
+    pulling.seed.step("case-1", GENERAL, "waiting", "FB-2002")
+    cases.waits("case-1", GENERAL, until)
+    resting = _line(pulling)
+    assert resting.saying.text == "The hospital asks us to wait until 14:35 UTC."
+    assert (resting.saying.label, resting.working, resting.error_code) == (
+        "Waiting", True, "FB-2002",
+    )  # fmt: skip
+    assert resting.progress is not None
+    pulling.seed.step("case-1", GENERAL, "failed", "FB-2001")
+    cases.waits("case-1", GENERAL, until + timedelta(days=1))
+    away = _line(pulling)
+    assert away.saying.text.endswith("The bridge asks again at 25 Nov 2026, 14:35 UTC.")
+    assert (away.working, away.orders) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("step", "told", "label", "orders"),
+    [
+        ("fetching documents", "", "Working", ("pause", "cancel")),
+        ("waiting", "", "Working", ("pause", "cancel")),
+        ("fetching documents", "pause", "Pausing", ()),
+        ("fetching images", "cancel", "Cancelling", ()),
+        ("paused", "pause", "Paused", ("resume", "cancel")),
+        ("cancelled", "cancel", "Cancelled", ()),
+        ("done", "", "Not confirmed", ()),
+    ],
+)
+def test_what_a_person_ordered_is_told_and_what_may_be_ordered_next(
+    pulling: Bridge, step: str, told: str, label: str, orders: tuple[str, ...]
+) -> None:
+    pulling.seed.step("case-1", GENERAL, step)
+    pulling.store.cases.tell("case-1", GENERAL, told)
+    found = _line(pulling)
+    assert (found.saying.label, found.orders) == (label, orders)
+    page = pulling.client().get("/cases/case-1").text
+    for order in ("pause", "resume", "cancel"):
+        assert (f'action="/cases/case-1/pull/{order}"' in page) == (order in orders)
+
+
+@pytest.mark.parametrize("order", ["pause", "resume", "cancel"])
+def test_an_order_reaches_the_pull_of_one_hospital_or_of_all(pulling: Bridge, order: str) -> None:
+    browser = pulling.client()
+    csrf = re.search(r'name="csrf" value="([^"]+)"', browser.get("/cases/case-1").text)
+    assert csrf
+    where = f"/cases/case-1/pull/{order}"
+    origin = {"Origin": "http://127.0.0.1:8400"}
+    assert browser.post(where, data={"source": GENERAL}, headers=origin).status_code == 403
+    for source in (GENERAL, ""):
+        form = {"source": source, "csrf": csrf[1]}
+        assert browser.post(where, data=form, headers=origin).status_code == 303
+    assert pulling.deeds.done == [
+        (order, "local", "case-1", GENERAL), (order, "local", "case-1", None),
+    ]  # fmt: skip
+    form = {"csrf": csrf[1]}
+    there = "/cases/case-1/pull/nothing"
+    assert browser.post(there, data=form, headers=origin).status_code == 404
+
+
+def test_a_case_whose_pull_is_paused_offers_to_resume_it(pulling: Bridge) -> None:
+    pulling.store.cases.move("case-1", CaseState.COLLECTING)
+    pulling.seed.step("case-1", GENERAL, "paused")
+    page = pulling.client().get("/cases/case-1").text
+    assert "Resume the pull" in page
+    assert "What came is kept" in page
+
+
+def test_a_part_that_a_cancelled_pull_never_ended_is_not_called_working(pulling: Bridge) -> None:
+    pulling.seed.image_slice("case-1", Evidence(), ended=False)
+    pulling.seed.step("case-1", GENERAL, "cancelled")
+    images = _line(pulling).parts[-1]
+    assert images.saying.state is State.LEFT
+    assert images.saying.text == "0 images came; the list was not read to its end."
 
 
 def _key(bridge: Bridge, id_: str):

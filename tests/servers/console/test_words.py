@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 
 import pytest
 
@@ -14,11 +15,11 @@ from fhir_bridge.case.events import Happened
 from fhir_bridge.case.identity import Match
 from fhir_bridge.case.ledger import RecordState
 from fhir_bridge.case.slice import IMAGES
-from fhir_bridge.servers.console import live, show, troubles, words
+from fhir_bridge.servers.console import live, nouns, show, troubles, words
 from fhir_bridge.servers.console.words import State
 
 
-@pytest.mark.parametrize("module", [words, show])
+@pytest.mark.parametrize("module", [words, show, nouns])
 def test_the_examples_in_the_docstrings_hold(module) -> None:
     assert doctest.testmod(module).failed == 0
 
@@ -100,6 +101,16 @@ def test_the_catalogue_knows_the_whole_tree() -> None:
         ),
         (IMAGES, Evidence(obtained=5, missing=1), "1 image is listed and not here."),
         (
+            "DiagnosticReport",
+            Evidence(obtained=5, missing=2, attachments_failed=2),
+            "2 files of the reports are listed and not here.",
+        ),
+        (
+            "Observation?category=laboratory",
+            Evidence(obtained=5, unreadable=1),
+            "Some records came and could not be read; their originals are kept.",
+        ),
+        (
             "DocumentReference",
             Evidence(obtained=5, broken="FB-2010"),
             "The hospital's list of documents broke off; more may exist.",
@@ -113,6 +124,31 @@ def test_the_catalogue_knows_the_whole_tree() -> None:
 )
 def test_a_certificate_line_reads_as_a_sentence(kind: str, evidence: Evidence, said: str) -> None:
     assert words.certificate(line("gh", kind, evidence), evidence).text == said
+
+
+def test_a_line_tells_what_was_odd_and_which_witness_confirms_it() -> None:
+    lists = tuple(
+        Count(name, 3, after=True, ids_agree=True) for name in ("by date", "_summary=count")
+    )
+    evidence = Evidence(obtained=3, counts=lists, findings=("found-by-witness", "chain-restarted"))
+    found = line("gh", "DocumentReference", evidence)
+    assert [sentence.partition(";")[0] for sentence in words.odd(found)] == [
+        "The hospital's list expired once and was read again from its beginning.",
+        "The hospital's first list left records out",
+    ]
+    assert words.proof(found) == (
+        "Confirmed by its list, asked for again by date and its count, asked for afterwards."
+    )
+    assert words.proof(line("gh", "X", Evidence(obtained=3))) == ""
+    assert words.proof(line("gh", "X", replace(evidence, counts=lists[1:]))) == ""
+    assert words.proof(line("gh", "X", replace(evidence, missing=1))) == ""
+
+
+def test_what_the_sentence_says_is_not_said_twice() -> None:
+    unknown = line("gh", "X", Evidence(obtained=3, findings=("total-absent",)))
+    short = line("gh", "X", Evidence(obtained=3, counts=(Count("Bundle.total", 5),)))
+    assert (unknown.findings, short.findings) == (("total-absent",), ("total-too-high",))
+    assert words.odd(unknown) == words.odd(short) == ()
 
 
 @pytest.mark.parametrize("one", Grade)

@@ -13,10 +13,11 @@ from typing import Any
 
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import ATTACHMENT, RecordKey
-from fhir_bridge.case.original import Blob
+from fhir_bridge.case.original import Answer, Blob
 from fhir_bridge.case.record import HeldAttachment, Json
-from fhir_bridge.errors import AttachmentMissing, BridgeError
+from fhir_bridge.errors import AttachmentMissing, BridgeError, ProviderRefused
 from fhir_bridge.pipeline.pull.source import Ehr, Source
+from fhir_bridge.standards.fhir import json
 from fhir_bridge.standards.fhir.attachments import HEAD, attachments, decode, resolve, sniff
 from fhir_bridge.standards.fhir.lenient import objects, text
 
@@ -76,10 +77,26 @@ def settle(source: Source, ehr: Ehr, group: Sequence[HeldAttachment]) -> None:
 def _fetch(source: Source, ehr: Ehr, attachment: HeldAttachment) -> HeldAttachment:
     if not attachment.url.startswith(("http://", "https://")):
         raise AttachmentMissing("an address that is no web address")
-    original = ehr.fetch(attachment.url, content_type=attachment.declared).original
+    original = _asked(ehr, attachment).original
     if not original.size:
         raise AttachmentMissing("an answer without content")
     return _held(source, attachment, Blob(original.sha256, original.size), original.id)
+
+
+def _asked(ehr: Ehr, attachment: HeldAttachment) -> Answer:
+    """The answer; a presigned address that is over is read anew in the record that names it."""
+    try:
+        return ehr.fetch(attachment.url, content_type=attachment.declared)
+    except ProviderRefused:
+        parent, before = attachment.parent, attachment.url.partition("?")
+        if not before[1] or before[0].startswith(f"{ehr.base}/"):
+            raise
+        body = ehr.read(f"{parent.kind}/{parent.id}").body or b""
+        named_now = dict(attachments(json.load_object(body))).get(attachment.path, {})
+        url = resolve(text(named_now.get("url")), ehr.base)
+        if url == attachment.url or url.partition("?")[0] != before[0]:
+            raise
+        return ehr.fetch(url, content_type=attachment.declared)
 
 
 def _held_inline(source: Source, attachment: HeldAttachment) -> HeldAttachment:

@@ -169,6 +169,19 @@ def deleted(source: Source, jobs: Jobs) -> frozenset[tuple[str, str]]:
     return frozenset().union(*gone)
 
 
+def set_aside(source: Source, jobs: Jobs) -> None:
+    """What the last export says is gone, and we hold, waits for a person."""
+    gone = deleted(source, jobs)
+    for kind in sorted({kind for kind, _ in gone}):
+        now = source.shelf.slice(source.case.id, source.id, kind)
+        held = {key.id for key in source.files.keys(source.case.id, source.id, kind)}
+        ids = frozenset(id_ for one, id_ in gone if one == kind and id_ in held)
+        if now is not None and ids:
+            evidence = replace(now.evidence, gone=now.evidence.gone + len(ids))
+            page = Page(replace(now, evidence=evidence), gone=ids)
+            source.shelf.turn(page, source.event(Happened.RECORD_GONE, type=kind, count=len(ids)))
+
+
 def _order(desk: Desk, jobs: Jobs, now: Export) -> Wait:
     place = desk.order(now.paths[0], now.types, now.since)
     jobs.put(replace(now, stage=Stage.WAITING, status_url=place, poll_url=place, failures=0))

@@ -84,6 +84,7 @@ def _referred(case_id: str, source: str, number: int) -> Slice:
         "record that others refer to was" if number == 1 else "records that others refer to were"
     )
     broken = f"{number} {records} not handed over" if number else ""
-    return Slice(
-        case_id, source, REFERRED, ended=True, evidence=Evidence(missing=number, broken=broken)
+    evidence = Evidence(
+        missing=number, broken=broken, findings=("records-missing",) if number else ()
     )
+    return Slice(case_id, source, REFERRED, ended=True, evidence=evidence)

@@ -1,6 +1,5 @@
 """
-Collecting: pages, second witnesses, what the pages refer to and what they attach, all at once, for
-a bounded while.
+Collecting: pages, second witnesses, references and attachments, all at once, for a bounded while.
 
 Every piece of state is in rows, so a round that is killed is simply followed by another one.
 """
@@ -15,15 +14,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
+from fhir_bridge.case.slice import Slice
 from fhir_bridge.errors import ProviderBusy
 from fhir_bridge.pipeline.pull import attachments, pages, plan, references, witness
+from fhir_bridge.pipeline.pull.ahead import Ahead
 from fhir_bridge.pipeline.pull.source import Ehr, Source
 
 # Hands for one source; how many of them the hospital bears at once is for the client's manners.
 WIDTH = 16
 AHEAD = 4 * WIDTH
 ROUND_SECONDS = 5.0
-GLANCE_SECONDS = 0.02
+GLANCE_SECONDS, LOOK_SECONDS = 0.02, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +47,64 @@ class _Work:
     ehr: Ehr
     until: float
     pool: ThreadPoolExecutor
+    ahead: ThreadPoolExecutor
     open: deque[tuple[Hashable, Callable[[], object]]] = field(default_factory=deque)
     in_hand: dict[Future[object], Hashable] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     rest_seconds: float = 0.0
+    look_at: float = 0.0
+    # Whether the rows may name more than was looked up, and whether slices are to be looked up.
     news: bool = True
+    replanned: bool = True
     moved: bool = False
 
     def over(self) -> bool:
         """Whether nothing more is begun in this round."""
-        return bool(self.rest_seconds) or time.monotonic() >= self.until
+        now = time.monotonic()
+        if now >= self.look_at:
+            self.look_at = now + LOOK_SECONDS
+            if self.source.halted():
+                self.until = now
+        return bool(self.rest_seconds) or now >= self.until
+
+    def run(self) -> bool:
+        """Work until the round is over or nothing is left; whether anything is left."""
+        # Something is begun in every round, however short it is: else none would be the last.
+        self.refill()
+        self.begin()
+        while self.in_hand:
+            self.finish()
+            if not self.over():
+                self.go_on()
+        if not self.over():
+            return False
+        self.open.clear()
+        self.replanned = True
+        self.refill()
+        return bool(self.open)
+
+    def go_on(self) -> None:
+        """More to do, looked up where there may be more than is known."""
+        if not self.open and (self.news or not self.in_hand):
+            # With empty hands nothing is taken for granted: the slices are looked at again.
+            self.replanned |= not self.in_hand
+            self.refill()
+        self.begin()
 
     def refill(self) -> None:
         """Look up what is open and not in hand."""
         self.news = False
         taken = set(self.in_hand.values())
         at_most = AHEAD + len(taken)
-        for lookup in (self._slices(), self._attachments(at_most), self._references(at_most)):
+        lookups = (self._slices(), self._attachments(at_most), self._references(at_most))
+        for lookup in lookups:
             self.open.extend(one for one in lookup if one[0] not in taken)
+        self.news |= len(self.open) >= AHEAD
 
     def _slices(self) -> Iterator[tuple[Hashable, Callable[[], object]]]:
+        if not self.replanned:
+            return
+        self.replanned = False
         for now in self.source.shelf.slices(self.source.case.id, self.source.id):
             if now.question and not now.ended:
                 yield now.type, partial(self._chain, now.type)
@@ -82,17 +121,38 @@ class _Work:
     def _references(self, at_most: int) -> Iterator[tuple[Hashable, Callable[[], object]]]:
         shelf, case_id = self.source.shelf, self.source.case.id
         for kind, id_ in shelf.unread(case_id, self.source.id, limit=at_most):
-            yield (kind, id_), partial(references.read, self.source, self.ehr, kind, id_)
+            yield (kind, id_), partial(self._reference, kind, id_)
+
+    def _reference(self, kind: str, id_: str) -> None:
+        references.read(self.source, self.ehr, kind, id_)
+        self.news = True
 
     def _chain(self, type_: str) -> None:
-        """The pages of one slice, one after the other."""
-        while pages.turn(self.source, self.ehr, type_):
+        """
+        The pages of one slice, one after the other; then the source's own count of it, and further
+        witnesses where that proves nothing.
+        """
+        ehr = Ahead(self.ehr, self.ahead)
+
+        def expect(url: str, previous: str) -> None:
+            if not self.over():
+                ehr.expect(url, previous)
+
+        while pages.turn(self.source, ehr, type_, expect):
             self.news = self.moved = True
-            if self.over():
+            if self.over() and not ehr.coming:
                 return
-        ended = self.source.shelf.slice(self.source.case.id, self.source.id, type_)
+        self.news = True
+        ended = self._ended(type_)
         if ended is not None and pages.demands_more(ended):
-            self.news = plan.split(self.source, ended)
+            self.replanned |= plan.split(self.source, ended)
+        elif ended is not None and witness.wanted(ended) and not self.over():
+            self._witness(type_)
+
+    def _ended(self, type_: str) -> Slice | None:
+        if self.over():
+            return self.source.shelf.slice(self.source.case.id, self.source.id, type_)
+        return pages.recount(self.source, self.ehr, type_)
 
     def _witness(self, type_: str) -> None:
         """The second witness of one slice, until it has said all."""
@@ -100,6 +160,7 @@ class _Work:
             self.news = self.moved = True
             if self.over():
                 return
+        self.news = True
         self.heard.add(type_)
 
     def begin(self) -> None:
@@ -114,7 +175,6 @@ class _Work:
         for future in done:
             del self.in_hand[future]
             self._note(future)
-        self.news = self.news or bool(done)
 
     def _note(self, future: Future[object]) -> None:
         try:
@@ -130,16 +190,10 @@ def collect(source: Source, ehr: Ehr, *, seconds: float) -> Round:
 
     Raises StoreError; what goes wrong at the hospital stands in the rows.
     """
-    with ThreadPoolExecutor(WIDTH, thread_name_prefix="collect") as pool:
-        work = _Work(source, ehr, time.monotonic() + seconds, pool)
-        work.refill()
-        while work.in_hand or (work.open and not work.over()):
-            if not work.over():
-                work.begin()
-            if work.in_hand:
-                work.finish()
-            if work.news and not work.open and not work.over():
-                work.refill()
-        work.open.clear()
-        work.refill()
-    return Round(bool(work.open), work.moved, work.rest_seconds)
+    with (
+        ThreadPoolExecutor(WIDTH, thread_name_prefix="ahead") as ahead,
+        ThreadPoolExecutor(WIDTH, thread_name_prefix="collect") as pool,
+    ):
+        work = _Work(source, ehr, time.monotonic() + seconds, pool, ahead)
+        more = work.run()
+    return Round(more, work.moved, work.rest_seconds)

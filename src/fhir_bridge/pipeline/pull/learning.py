@@ -32,6 +32,13 @@ def learned(slices: Iterable[Slice]) -> Mapping[str, object]:
     return {**seen, "refused": refused} if refused or answered else seen
 
 
+def liars(facts: Mapping[str, object]) -> frozenset[str]:
+    """The types whose totals an earlier pull saw lie, from what `learned` taught."""
+    totals = facts.get("totals")
+    known = totals.items() if isinstance(totals, Mapping) else ()
+    return frozenset(str(kind) for kind, word in known if word == LIES)
+
+
 def _types(slices: Iterable[Slice]) -> Sequence[str]:
     return sorted({s.type for s in slices})
 
@@ -60,6 +67,8 @@ def _totals(slices: Iterable[Slice]) -> Mapping[str, str]:
 
 
 def _told(now: Slice) -> Iterator[str]:
+    if now.since:
+        return  # its totals count changes, and were believed before
     counts = [count for count in now.evidence.counts if count.witness == TOTAL]
     if not counts:
         yield ABSENT

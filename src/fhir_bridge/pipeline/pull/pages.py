@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from fhir_bridge.case.certificate import COMPLETE, Count, Evidence, grade
+from fhir_bridge.case.certificate import Count, Evidence
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.original import Answer
 from fhir_bridge.case.slice import Page, Slice
@@ -23,12 +23,13 @@ from fhir_bridge.errors import (
     Truncated,
     Unreadable,
 )
-from fhir_bridge.pipeline.pull.reading import WIDER, Brought, key_of, read, searchset
+from fhir_bridge.pipeline.pull import again
+from fhir_bridge.pipeline.pull.counting import COUNT, TOTAL, recount
+from fhir_bridge.pipeline.pull.reading import IS_AN_ERROR, WIDER, Brought, key_of, read, searchset
 from fhir_bridge.pipeline.pull.source import Ehr, Source
-from fhir_bridge.pipeline.pull.withheld import withholds
 from fhir_bridge.standards.fhir import bundle
 
-__all__ = ["demands_more", "key_of", "recount", "turn"]
+__all__ = ["COUNT", "TOTAL", "demands_more", "key_of", "mark", "recount", "turn"]
 
 PAGE_SIZE = 50
 MAX_PAGES = 10_000
@@ -36,7 +37,6 @@ MAX_PAGES = 10_000
 BARREN_PAGES = 100
 TRIES = 2
 RESTARTS = 1
-TOTAL, COUNT = "Bundle.total", "_summary=count"
 # Epic says 400 (4113) of a paging session that ran out, others 404 or 410.
 _GONE = ("HTTP 400", "HTTP 404", "HTTP 410")
 # US Core lets a server demand a category or a status, and answer 400 without it.
@@ -44,9 +44,15 @@ _DEMANDS = ("HTTP 400", "HTTP 422", "required")
 DEMANDED = "parameter-demanded"
 
 
-def turn(source: Source, ehr: Ehr, type_: str) -> bool:
+Expect = Callable[[str, str], None]
+
+
+def turn(source: Source, ehr: Ehr, type_: str, expect: Expect = lambda *_: None) -> bool:
     """
     Ask for the slice's next page and commit what it brought; True while there is more.
+
+    `expect` hears the address of the page after it, and the original that names it, as soon as
+    both are known: it may be asked for while this one is taken apart.
 
     Raises ProviderBusy when the hospital wants us to wait, and StoreError; the slice then stands
     where it stood.
@@ -54,16 +60,26 @@ def turn(source: Source, ehr: Ehr, type_: str) -> bool:
     now = source.shelf.slice(source.case.id, source.id, type_)
     if now is None or now.ended:
         return False
+    page = _page(source, ehr, now, expect)
+    _commit(source, page)
+    return not page.slice.ended
+
+
+def _page(source: Source, ehr: Ehr, now: Slice, expect: Expect) -> Page:
+    """What the next page brings; behind the last one, what it says beside earlier runs."""
+    if again.to_read(now):
+        return again.read_lost(source, ehr, now)
     try:
         answer, came = _ask(ehr, now)
+        if came.next_link and mark(came.next_link) not in _known(now, answer):
+            expect(came.next_link, answer.original.id)
         brought = read(source, ehr, now.kind, now.question, answer, came)
         page = brought.page(_advanced(source, now, answer, brought))
     except (StoreError, ProviderBusy):
         raise  # our own fault, or nobody's: the step is taken again
     except BridgeError as error:
         page = Page(_stopped(now, error))
-    _commit(source, page)
-    return not page.slice.ended
+    return again.concluded(source, ehr, page) if page.slice.ended else page
 
 
 def demands_more(slice_: Slice) -> bool:
@@ -94,6 +110,9 @@ def _commit(source: Source, page: Page) -> None:
     events = [
         source.event(Happened.PAGE_STORED, type=page.slice.type, got=page.slice.evidence.obtained)
     ]
+    if page.gone:
+        fact = source.event(Happened.RECORD_GONE, type=page.slice.type, count=len(page.gone))
+        events.append(fact)
     if page.slice.ended:
         events.append(source.event(Happened.SLICE_ENDED, type=page.slice.type))
     source.shelf.turn(page, *events)
@@ -111,11 +130,12 @@ def _stopped(now: Slice, error: BridgeError) -> Slice:
             now, cursor="", previous="", visited=(), restarts=now.restarts + 1, evidence=noted
         )
     refused = isinstance(error, (LoginRefused, ProviderRefused)) and not now.cursor
+    told = ("outcome-error",) if IS_AN_ERROR in error.detail else ()
     if not refused:
-        evidence = replace(now.evidence, broken=f"{error.code} {error.advice}")
+        evidence = replace(_noted(now.evidence, *told), broken=f"{error.code} {error.advice}")
         return replace(now, ended=True, evidence=evidence)
     demands = (DEMANDED,) if error.detail.startswith(_DEMANDS) else ()
-    evidence = replace(_noted(now.evidence, *demands), refused=error.advice)
+    evidence = replace(_noted(now.evidence, *told, *demands), refused=error.advice)
     return replace(now, ended=True, evidence=evidence)
 
 
@@ -146,6 +166,7 @@ def _advanced(source: Source, now: Slice, answer: Answer, brought: Brought) -> S
         evidence = replace(_noted(evidence, "looping"), broken=f"{PageLoop.code} {PageLoop.advice}")
     if not cursor and not any(count.witness == TOTAL for count in evidence.counts):
         evidence = _noted(evidence, "total-absent")
+    began = now.began or again.began(answer, source.now())
     return replace(
         now,
         cursor=cursor,
@@ -154,17 +175,22 @@ def _advanced(source: Source, now: Slice, answer: Answer, brought: Brought) -> S
         previous=answer.original.id,
         ended=not cursor,
         evidence=evidence,
+        began=began,
+        full_at=now.full_at or began,
     )
 
 
 def _next(now: Slice, answer: Answer, came: bundle.Page, obtained: int) -> tuple[str, bool]:
     """The address of the next page, empty where the chain ends; and whether it went in circles."""
     cursor = came.next_link
-    # What was asked for, because a redirect may hide that it is the same page once more.
-    known = {*now.visited, mark(now.cursor or answer.url), mark(answer.url)}
     barren = now.pages + 1 >= min(MAX_PAGES, BARREN_PAGES + 4 * obtained)
-    looping = bool(cursor) and (mark(cursor) in known or barren)
+    looping = bool(cursor) and (mark(cursor) in _known(now, answer) or barren)
     return ("" if looping else cursor), looping
+
+
+def _known(now: Slice, answer: Answer) -> frozenset[str]:
+    """The pages turned; what was asked for, because a redirect may hide that it came before."""
+    return frozenset({*now.visited, mark(now.cursor or answer.url), mark(answer.url)})
 
 
 def mark(url: str) -> str:
@@ -194,47 +220,4 @@ def _lies(evidence: Evidence, came: bundle.Page, total: int, before: list[Count]
 def _is_doubted(evidence: Evidence) -> bool:
     return not WIDER.isdisjoint(evidence.findings) or any(
         code in evidence.findings for code in ("total-is-page-size", "total-too-low")
-    )
-
-
-def recount(source: Source, ehr: Ehr, type_: str) -> None:
-    """
-    Ask the source, after the pull, how many it has (`_summary=count`), and write it down.
-
-    A server that ignores `_summary` answers a page: its total counts unless the totals of its pages
-    were seen to lie. No answer is no witness, never a failure of the pull. A count that agrees
-    already is not asked for again.
-    """
-    now = source.shelf.slice(source.case.id, source.id, type_)
-    if now is None or "$" in type_ or _has_no_use(now.evidence):
-        return
-    question = (*(pair for pair in now.question if pair[0] != "_count"), ("_summary", "count"))
-    try:
-        came = searchset(ehr.search(type_.partition("?")[0], question), ehr)
-    except StoreError:
-        raise
-    except BridgeError:
-        return
-    if came.total is not None:
-        evidence = _recounted(now.evidence, came, came.total)
-        source.shelf.turn(Page(replace(now, evidence=evidence)))
-
-
-def _has_no_use(evidence: Evidence) -> bool:
-    agrees = any(c.witness == COUNT and c.said == evidence.obtained for c in evidence.counts)
-    return bool(evidence.not_asked or evidence.refused) or (agrees and grade(evidence) in COMPLETE)
-
-
-def _recounted(evidence: Evidence, came: bundle.Page, total: int) -> Evidence:
-    ignored = bool(came.matches)
-    lied = any(count.witness == TOTAL and not count.trusted for count in evidence.counts)
-    known_liar = ignored and (lied or (came.next_link and total <= len(came.matches)))
-    low = total < evidence.obtained
-    wider = not WIDER.isdisjoint(evidence.findings)
-    others = tuple(count for count in evidence.counts if count.witness != COUNT)
-    trusted = not (low or known_liar or wider)
-    return replace(
-        _noted(evidence, *(["total-too-low"] if low else [])),
-        counts=(*others, Count(COUNT, total, after=True, trusted=trusted)),
-        warnings=evidence.warnings + sum(map(withholds, came.issues)),
     )

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fhir_bridge.case.case import Pin, PinState
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.identity import Outcome, Person, contradicts, decide
+from fhir_bridge.case.ledger import LedgerRow
+from fhir_bridge.case.original import Answer
+from fhir_bridge.case.record import Json
 from fhir_bridge.errors import ProviderRefused
+from fhir_bridge.pipeline.pull.again import is_gone
+from fhir_bridge.pipeline.pull.attachments import named
+from fhir_bridge.pipeline.pull.reading import key_of
 from fhir_bridge.pipeline.pull.source import Ehr, Source, searchset
+from fhir_bridge.pipeline.pull.targets import targets
 from fhir_bridge.pipeline.pull.withheld import withholds
 from fhir_bridge.standards.fhir import json
-from fhir_bridge.standards.fhir.person import person
+from fhir_bridge.standards.fhir.person import person, replacement
+from fhir_bridge.standards.fhir.references import classify
 
 Question = tuple[tuple[str, str], ...]
 RULE = "identifier, birth date and family name agree; one candidate; list not truncated"
+NOBODY = "the hospital has no patient with the number that was given"
+SOMEBODY_ELSE = "the number that was given is somebody else's at the hospital"
+GONE = "the hospital does not have this patient any more"
+SOMEBODY = "the hospital answers with another patient than was asked for"
+MERGED = "the hospital has merged this patient into another"
+OUT_OF_USE = "the hospital has put this patient's record out of use"
+CHANGED = "the hospital changed who this patient is"
+# Records that were merged into one that was merged in its turn: so many are followed.
+MERGES = 3
 
 
 def settle_patient(source: Source, ehr: Ehr) -> Pin:
@@ -23,13 +40,15 @@ def settle_patient(source: Source, ehr: Ehr) -> Pin:
     The pin of this source, asked for now if it is not settled.
 
     Nothing but Patient is fetched before it is accepted. An open question is asked anew until a
-    person answers it; what a person or a rule settled stays as it is. Only a number that a person
-    wrote and the hospital never offered is looked at first, because it may be a slip of the pen.
+    person answers it; what was refused stays refused. An accepted patient is read again before
+    anything else, because hospitals merge and correct their records: it is a question again when
+    the number stands for somebody else, or for nobody, and when the facts have changed since a
+    person or a rule decided.
     """
     pin = source.pin()
-    if pin.state is PinState.ACCEPTED and _is_unseen(pin):
-        return _noted(source, _looked_at(source, ehr, pin))
-    if pin.state in (PinState.ACCEPTED, PinState.REFUSED):
+    if pin.state is PinState.ACCEPTED:
+        return _looked_at(source, ehr, pin)
+    if pin.state is PinState.REFUSED:
         return pin
     candidates, truncated = _candidates(source, ehr)
     outcome = decide(source.case.person, candidates, truncated=truncated)
@@ -43,28 +62,84 @@ def _noted(source: Source, pin: Pin, **facts: int) -> Pin:
     return pin
 
 
-def _is_unseen(pin: Pin) -> bool:
-    return pin.decided_by != RULE and pin.patient_id not in {one.id for one in pin.candidates}
-
-
 def _looked_at(source: Source, ehr: Ehr, pin: Pin) -> Pin:
-    """The pin with whom its number stands for; a question again when that is not our patient."""
+    """The pin with whom its number stands for now; a question again when that has changed."""
     try:
-        found = person(json.load_object(ehr.read(f"Patient/{pin.patient_id}").body or b""))
-    except ProviderRefused:
-        found = Person()
-    asked = Pin(source.case.id, source.id, PinState.ASKED)
-    if found.id != pin.patient_id:
-        return replace(asked, reason="the hospital has no patient with the number that was given")
-    if contradicts(source.case.person, found):
-        reason = "the number that was given is somebody else's at the hospital"
-        return replace(asked, reason=reason, candidates=(found,))
-    return replace(pin, candidates=(found,))
+        answer = ehr.read(f"Patient/{pin.patient_id}")
+        resource = json.load_object(answer.body or b"")
+    except ProviderRefused as error:
+        if not is_gone(error) and _known(pin) is not None:
+            return pin  # read before, or offered: the hospital only does not let us look again
+        return _noted(source, _asked(source, NOBODY if _known(pin) is None else GONE))
+    found = person(resource)
+    reason = _objection(source, pin, found, resource)
+    if reason in (NOBODY, SOMEBODY):
+        return _noted(source, _asked(source, reason))
+    if reason:
+        return _noted(source, _asked(source, reason, *_instead(ehr, resource), found))
+    _see(source, ehr, answer, resource)
+    if _known(pin) is not None:
+        return pin
+    return _noted(source, replace(pin, candidates=(found,)))
+
+
+def _known(pin: Pin) -> Person | None:
+    """The patient as they were when it was decided; None where nobody had seen them."""
+    return next((one for one in pin.candidates if one.id == pin.patient_id), None)
+
+
+def _objection(source: Source, pin: Pin, found: Person, resource: Json) -> str:
+    """Why the patient behind a number is a question again; empty when it is not."""
+    known = _known(pin)
+    if resource.get("resourceType") != "Patient" or found.id != pin.patient_id:
+        return NOBODY if known is None else SOMEBODY
+    if found.replaced and not (known is not None and known.replaced):
+        return MERGED if replacement(resource) else OUT_OF_USE
+    if known is not None:
+        return CHANGED if contradicts(known, found) else ""
+    if not contradicts(source.case.person, found):
+        return ""
+    return CHANGED if pin.decided_by == RULE else SOMEBODY_ELSE
+
+
+def _asked(source: Source, reason: str, *candidates: Person) -> Pin:
+    """The question to a person."""
+    here = Pin(source.case.id, source.id, PinState.ASKED, reason=reason)
+    return replace(here, candidates=candidates)
+
+
+def _instead(ehr: Ehr, resource: Json) -> Iterator[Person]:
+    """The patient that a merged record leads to, as far as this server lets us look."""
+    for _ in range(MERGES):
+        target = classify(replacement(resource))
+        if target.type != "Patient" or target.base not in ("", ehr.base):
+            return
+        try:
+            resource = json.load_object(ehr.read(f"Patient/{target.id}").body or b"")
+        except ProviderRefused:
+            return
+        found = person(resource)
+        if found.id == target.id and not found.replaced:
+            yield found
+            return
+
+
+def _see(source: Source, ehr: Ehr, answer: Answer, resource: Json) -> None:
+    """The Patient is a record too: what changed in it without a contradiction stands anew."""
+    key = key_of(source.id, resource)
+    source.shelf.see(
+        source.case.id,
+        LedgerRow(key, original=answer.original.id),
+        base=ehr.base,
+        attachments=tuple(named(key, resource, ehr.base)),
+        targets=frozenset(targets(resource, ehr.base, ehr.base, patient=str(resource["id"]))),
+    )
 
 
 def _pin(source: Source, outcome: Outcome, candidates: tuple[Person, ...]) -> Pin:
     if outcome is Outcome.ACCEPT:
-        return Pin(source.case.id, source.id, PinState.ACCEPTED, candidates[0].id, RULE)
+        here = Pin(source.case.id, source.id, PinState.ACCEPTED, candidates[0].id, RULE)
+        return replace(here, candidates=candidates)
     if not candidates:
         reason = "the hospital finds nobody with these details"
     elif outcome is Outcome.REFUSE:

@@ -12,13 +12,15 @@ from urllib.parse import parse_qsl
 
 from fhir_bridge import tables
 from fhir_bridge.case.certificate import Evidence
-from fhir_bridge.case.slice import Page, Slice
+from fhir_bridge.case.slice import IMAGES, Page, Slice
+from fhir_bridge.pipeline.pull import again
 from fhir_bridge.pipeline.pull.source import Ehr, Offers, Source
 
 ANY = "any"
 CORE, OFFERED, NEVER = "core", "offered", "never"
 NOT_OFFERED = "the hospital does not offer this by FHIR"
 BY_PARTS = "asked part by part, because the hospital refuses the whole question"
+KNOWN_LIE = "total-is-page-size"
 CANCELLED = "the pull was cancelled"
 # `fhirVersion` as servers write it -> the word of the tables.
 _VERSIONS = {"1.0": "DSTU2", "3.0": "STU3", "4.0": "R4", "4.1": "R4B", "4.3": "R4B", "5.0": "R5"}
@@ -117,32 +119,47 @@ def core() -> Sequence[str]:
     return [search.name for search in _rows(ANY, "R4") if search.need == CORE]
 
 
-def begin(source: Source, ehr: Ehr, run: int) -> Sequence[str]:
+def begin(source: Source, ehr: Ehr, run: int, full: bool = False) -> Sequence[str]:
     """
     Start the slices of this run; returns the names of those that are open.
 
-    A slice that was begun by a run that was killed goes on where it stood.
+    A slice that was begun by a run that was killed goes on where it stood. What an earlier run has
+    listed completely is asked only for its changes, unless the `full` list is wanted.
     """
     offers = ehr.capability()
     vendor = source.vendor or vendor_of(offers, ehr.base)
-    known = {s.type: s for s in source.shelf.slices(source.case.id, source.id) if s.run == run}
+    known = {s.type: s for s in source.shelf.slices(source.case.id, source.id)}
+    how = again.NONE if full else rule(vendor, "increment")
+    blank = Slice(source.case.id, source.id, "", run=run)
+    patient, page_size = source.pin().patient_id, rule(vendor, "page-size")
+    is_known_liar = rule(vendor, "total") == "page-size"
+    begun = []
     for search in searches(vendor, version_of(offers)):
-        if search.name not in known:
-            _begin(source, offers, search, run, rule(vendor, "page-size"))
+        before = known.get(search.name)
+        if before is not None and before.run == run:
+            continue
+        fresh = _fresh(blank, patient, offers, search, page_size)
+        if fresh is not None:
+            if is_known_liar or fresh.kind in source.lies:
+                fresh = replace(fresh, evidence=replace(fresh.evidence, findings=(KNOWN_LIE,)))
+            begun.append(again.narrowed(fresh, before, offers, how, source.now()))
+    source.shelf.begin(begun, {("Patient", patient)})
     now = source.shelf.slices(source.case.id, source.id)
-    return [one.type for one in now if one.run == run and not one.ended]
+    return [one.type for one in now if one.question and one.run == run and not one.ended]
 
 
-def _begin(source: Source, offers: Offers, search: Search, run: int, page_size: str) -> None:
-    patient = source.pin().patient_id
+def _fresh(
+    blank: Slice, patient: str, offers: Offers, search: Search, page_size: str
+) -> Slice | None:
+    """The slice of a search; None for one that nobody misses where it is not offered."""
     counted = () if "$" in search.type else (("_count", page_size),)
     question = (("patient", patient), *search.pairs, *counted)
-    fresh = Slice(source.case.id, source.id, search.name, run=run, question=question)
+    fresh = replace(blank, type=search.name, question=question)
     if not _is_offered(offers, search):
         if search.need == OFFERED:
-            return
+            return None
         fresh = replace(fresh, ended=True, evidence=Evidence(not_asked=NOT_OFFERED))
-    source.shelf.turn(Page(fresh, targets=frozenset({("Patient", patient)})))
+    return fresh
 
 
 def _is_offered(offers: Offers, search: Search) -> bool:
@@ -166,7 +183,7 @@ def split(source: Source, refused: Slice) -> bool:
         counted = tuple(pair for pair in refused.question if pair[0] == "_count")
         part = replace(
             refused, type=search.name, question=(*question, *counted), ended=False,
-            evidence=Evidence(), cursor="", pages=0, visited=(), previous="",
+            evidence=Evidence(), cursor="", pages=0, visited=(), previous="", since="",
         )  # fmt: skip
         source.shelf.turn(Page(part))
     if own:
@@ -192,9 +209,10 @@ def leave_out(source: Source, run: int, *, not_asked: str = "", refused: str = "
 
 def cancel(source: Source) -> None:
     """A person ends the pull: what was begun is broken off, what was not begun was not asked."""
-    for now in _questions(source).values():
+    images = source.shelf.slice(source.case.id, source.id, IMAGES)
+    for now in (*_questions(source).values(), *filter(None, [images])):
         if not now.ended:
-            begun = CANCELLED if now.pages else ""
+            begun = CANCELLED if now.pages or now is images else ""
             evidence = replace(now.evidence, broken=begun, not_asked="" if begun else CANCELLED)
             source.shelf.turn(Page(replace(now, ended=True, evidence=evidence)))
 

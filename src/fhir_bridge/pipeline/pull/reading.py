@@ -24,6 +24,7 @@ from fhir_bridge.pipeline.pull.targets import targets
 from fhir_bridge.pipeline.pull.withheld import refuses, withholds
 from fhir_bridge.standards.fhir import bundle, json, salvage
 
+IS_AN_ERROR = "a list that is an error"
 # With one of these, what the server counts is not what was asked.
 WIDER = frozenset({"filter-ignored", "another-patient"})
 
@@ -79,7 +80,9 @@ def read(
     """
     fatal = next((issue for issue in came.issues if issue.failed), None)
     if fatal is not None and not came.matches:
-        raise ProviderRefused(fatal.code) if refuses(fatal) else NotFhir("a list that is an error")
+        if refuses(fatal):
+            raise ProviderRefused(f"{fatal.code}: {IS_AN_ERROR}")
+        raise NotFhir(IS_AN_ERROR)
     patient = source.pin().patient_id
     pairs = [(key_of(source.id, e.resource), e) for e in (*came.matches, *came.included)]
     answers = [p for p in pairs[: len(came.matches)] if p[0].kind == kind]

@@ -20,7 +20,6 @@ from fhir_bridge.standards.fhir import bundle, json
 TYPES = ("DocumentReference", "DiagnosticReport", "ImagingStudy")
 
 
-
 class Offers(Protocol):
     """What a provider's CapabilityStatement declares; necessary, never sufficient."""
 
@@ -103,6 +102,9 @@ class Archive(Protocol):
 class Slices(Protocol):
     """How far a pull is; each change is one transaction."""
 
+    def begin(self, slices: Sequence[Slice], targets: Collection[tuple[str, str]] = ()) -> None:
+        """Commit slices that begin, and what they refer to."""
+
     def turn(self, page: Page, *events: Event) -> None:
         """Commit a page."""
 
@@ -118,6 +120,9 @@ class Slices(Protocol):
 
 class Sightings(Protocol):
     """What a pull has seen, and what that refers to."""
+
+    def earlier(self, slice_: Slice) -> frozenset[str]:
+        """The ids of earlier runs that this run has not listed, without what is known as gone."""
 
     def see(
         self,
@@ -204,10 +209,11 @@ class Source:
     """
     One treating provider within one case: everything a pull step needs.
 
-    `vendor` names the rules of `mappings/providers`, as far as the operator said it. `deliver`
-    takes an arriving instance to the receiver and returns when it is durable; `held` tells the SOP
-    Instance UIDs of this case and source that we have. An `impatient` pull has waited often enough:
-    a hospital that is still busy then does not answer.
+    `vendor` names the rules of `mappings/providers`, as far as the operator said it, and `lies` the
+    types whose totals were seen to lie in an earlier pull. `deliver` takes an arriving instance to
+    the receiver and returns when it is durable; `held` tells the SOP Instance UIDs of this case and
+    source that we have, `halted` whether a person has paused or ended the pull. An `impatient` pull
+    has waited often enough: a hospital that is still busy then does not answer.
     """
 
     id: str
@@ -223,7 +229,9 @@ class Source:
     deliver: Callable[[Arrival], Instance]
     held: Callable[[], frozenset[str]]
     now: Callable[[], datetime]
+    halted: Callable[[], bool] = bool
     vendor: str = ""
+    lies: frozenset[str] = frozenset()
     impatient: bool = False
 
     def waits_out(self, error: BridgeError) -> bool:

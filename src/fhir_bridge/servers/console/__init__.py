@@ -13,6 +13,7 @@ from fhir_bridge.security.access import LOCAL
 from fhir_bridge.servers.console import troubles
 from fhir_bridge.servers.console.casepage import CasePage
 from fhir_bridge.servers.console.chart import Charts
+from fhir_bridge.servers.console.counting import Counting
 from fhir_bridge.servers.console.entry import Entry
 from fhir_bridge.servers.console.evidence import Evidence
 from fhir_bridge.servers.console.files import Files
@@ -35,6 +36,7 @@ def make_router(room: Room) -> APIRouter:
         Entry(room),
         Worklist(room),
         Live(room),
+        Counting(room),
         Evidence(room),
         Files(room),
         Opinions(room, charts),

@@ -45,9 +45,12 @@ class Frame:
     @property
     def percent(self) -> int | None:
         """How far the pull is, over all sources that are at work."""
-        working = [s.progress for s in self.sources if s.progress and s.progress.total]
-        total = sum(progress.total for progress in working)
-        return 100 * sum(progress.done for progress in working) // total if total else None
+        known = [
+            source.progress.percent
+            for source in self.sources
+            if source.working and source.progress and source.progress.percent is not None
+        ]
+        return sum(known) // len(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def frame(room: Room, request: Request, case_id: str, purpose: Purpose = Purpose
     newest = room.store.events.newest()
     case = room.open_case(request, case_id, purpose)
     providers = room.providers()
-    sources = source_lines(room.store, case, providers)
+    sources = source_lines(room.store, case, providers, room.now())
     deliveries = room.store.opinions.deliveries(case_id)
     step = steps.next_step(case, sources, deliveries)
     identity = show.identity(case, providers)
@@ -102,6 +105,11 @@ class CasePage:
         router.post("/cases/{case_id}/pull", summary="Pull records", dependencies=checked)(
             self.pull
         )
+        router.post(
+            "/cases/{case_id}/pull/{order}",
+            summary="Pause, resume or cancel the pull",
+            dependencies=checked,
+        )(self.order)
         router.post("/cases/{case_id}/identity/{source}", summary="This one", dependencies=checked)(
             self.confirm
         )
@@ -175,6 +183,22 @@ class CasePage:
         """Pull from all sources, or again from one."""
         self._room.open_case(request, case_id)
         self._room.actions.start_pull(actor(request), case_id, source or None)
+        return to(f"/cases/{case_id}")
+
+    def order(
+        self, request: Request, case_id: str, order: str, source: Annotated[str, Form()] = ""
+    ) -> RedirectResponse:
+        """Pause, resume or cancel the pull of all sources, or of one."""
+        self._room.open_case(request, case_id)
+        actions = self._room.actions
+        orders = {
+            "pause": actions.pause_pull,
+            "resume": actions.resume_pull,
+            "cancel": actions.cancel_pull,
+        }
+        if order not in orders:
+            raise HTTPException(404)
+        orders[order](actor(request), case_id, source or None)
         return to(f"/cases/{case_id}")
 
     def identity(self, request: Request, case_id: str, source: str) -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fhir_bridge.errors import NotReady
-from fhir_bridge.servers.console import papers, words
+from fhir_bridge.servers.console import nouns, papers
 from fhir_bridge.servers.console.kept import Kept
 from fhir_bridge.standards.fhir import json, narrative
 from fhir_bridge.store.records import StoredRecord
@@ -121,8 +121,8 @@ def _entries(
         kind = str(resource.get("resourceType", ""))
         yield ChartEntry(
             ref=full_url.removeprefix("urn:uuid:"),
-            kind=words.things(kind, 1),
-            title=papers.title(resource) or words.things(kind, 1).capitalize(),
+            kind=nouns.things(kind, 1),
+            title=papers.title(resource) or nouns.things(kind, 1).capitalize(),
             date=papers.date(resource),
             note=str(resource.get("conclusion") or ""),
             opens=kind in _OPENS,

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from fhir_bridge.case.events import Event, Happened
+from fhir_bridge.servers.console.counting import Watch
 from fhir_bridge.servers.console.room import Room
 
 POLL_SECONDS, HEARTBEAT_SECONDS, LIFE_SECONDS = 0.5, 15.0, 900.0
@@ -19,11 +20,15 @@ TOUCHES: Mapping[Happened, Sequence[str]] = {
     Happened.CASE_OPENED: (),
     Happened.CASE_READ: (),
     Happened.PULL_STARTED: _PULL,
+    Happened.PULL_PAUSED: _PULL,
+    Happened.PULL_RESUMED: _PULL,
+    Happened.PULL_CANCELLED: _PULL,
     Happened.SOURCE_CONNECTED: _PULL,
     Happened.PATIENT_PINNED: _PULL,
     Happened.PATIENT_ASKED: _PULL,
     Happened.PAGE_STORED: ("sources",),
     Happened.RECORDS_SEEN: ("sources", *_PAPERS),
+    Happened.RECORD_GONE: ("sources", *_PAPERS),
     Happened.ATTACHMENT_STORED: ("sources", "documents"),
     Happened.INSTANCE_STORED: ("sources", "images"),
     Happened.INSTANCE_RECEIVED: ("images",),
@@ -73,18 +78,19 @@ class Live:
     async def _lines(self, case_id: str | None, number: int, session: str) -> AsyncIterator[str]:
         """Until the browser leaves, the server stops, or a quarter of an hour is over."""
         store, started = self._room.store, time.monotonic()
+        watch = Watch(self._room, case_id) if case_id else None
         yield "retry: 2000\n\n"
-        spoke = time.monotonic()
+        beat = time.monotonic()
         while self._room.running() and time.monotonic() - started < LIFE_SECONDS:
             found = await run_in_threadpool(store.events.after, number, case_id=case_id)
             if found:
                 number = found[-1].number
-                told = message(found, whole=case_id is None)
-                if told:
-                    spoke = time.monotonic()
-                    yield told
-            if time.monotonic() - spoke >= HEARTBEAT_SECONDS:
-                spoke = time.monotonic()
+            told = message(found, whole=case_id is None) if found else ""
+            told += await run_in_threadpool(watch.news) if watch else ""
+            if told:
+                yield told
+            if time.monotonic() - beat >= HEARTBEAT_SECONDS:
+                beat = time.monotonic()
                 if session and not await run_in_threadpool(self._room.door.knows, session):
                     return
                 yield ": still here\n\n"

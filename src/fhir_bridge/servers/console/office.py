@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Annotated
@@ -15,6 +15,7 @@ from fhir_bridge.case.case import Case, CaseState, TreatingProvider
 from fhir_bridge.case.events import Event, Happened
 from fhir_bridge.case.identity import Match, compare
 from fhir_bridge.case.imaging import Instance
+from fhir_bridge.case.profile import Profile
 from fhir_bridge.servers.console import casepage, show, troubles, words
 from fhir_bridge.servers.console.casepage import Cell
 from fhir_bridge.servers.console.room import Room, actor, checked_form, to
@@ -55,6 +56,7 @@ class Hospital:
     since: datetime | None
     cases: int
     error_code: str
+    learned: Sequence[tuple[str, str]] = ()
 
 
 class Office:
@@ -147,7 +149,15 @@ class Office:
         for case in store.cases.all():
             for source, (_, error, since) in store.cases.steps(case.id).items():
                 contacts.setdefault(source, []).append((since, error))
-        return [_hospital(p, contacts.get(p.id, [])) for p in store.providers.all()]
+        return [
+            replace(_hospital(p, contacts.get(p.id, [])), learned=self._learned(p.id))
+            for p in store.providers.all()
+        ]
+
+    def _learned(self, provider: str) -> Sequence[tuple[str, str]]:
+        """The endpoint's profile for the engineer; empty before anything is known of it."""
+        standing = self._room.store.endpoints.standing(provider)
+        return Profile.of(standing).words() if standing.updated_at else ()
 
     def audit(self, request: Request, what: str = "", reads: bool = False) -> Response:
         """The newest events; reading a case is an event as well, shown on request."""

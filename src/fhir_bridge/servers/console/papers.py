@@ -9,7 +9,7 @@ from typing import Any
 from fhir_bridge.case.ids import bridge_id
 from fhir_bridge.case.ledger import LedgerRow, RecordKey, RecordState
 from fhir_bridge.case.record import HeldAttachment, Sighted
-from fhir_bridge.servers.console import words
+from fhir_bridge.servers.console import nouns, words
 from fhir_bridge.servers.console.words import Saying
 from fhir_bridge.store.shelves import Store
 
@@ -36,7 +36,7 @@ class Paper:
     @property
     def kind(self) -> str:
         """What it is called."""
-        return words.things(self.key.kind, 1)
+        return nouns.things(self.key.kind, 1)
 
     @property
     def incomplete(self) -> bool:
@@ -69,7 +69,7 @@ def _paper(row: LedgerRow, sighted: Sighted | None, files: Sequence[HeldAttachme
     return Paper(
         ref=bridge_id(key.source, key.kind, key.id),
         key=key,
-        title=title(resource) or f"{words.things(key.kind, 1).capitalize()} without a title",
+        title=title(resource) or f"{nouns.things(key.kind, 1).capitalize()} without a title",
         date=date(resource),
         author=_author(resource),
         saying=words.RECORD[row.state],

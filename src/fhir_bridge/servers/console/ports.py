@@ -25,6 +25,15 @@ class Actions(Protocol):
     def start_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
         """Pull from every source of the case, or from one."""
 
+    def pause_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """Put the pull down after what is in hand; raises WrongMoment when none runs."""
+
+    def resume_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """Go on with a paused pull; raises WrongMoment when none is paused."""
+
+    def cancel_pull(self, actor: Actor, case_id: str, source: str | None) -> None:
+        """End a running or paused pull; what came stays; raises WrongMoment when there is none."""
+
     def confirm_patient(self, actor: Actor, case_id: str, source: str, patient_id: str) -> None:
         """Say who the patient is at a source; an empty id says: none of them."""
 

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from fhir_bridge.case.case import Case, TreatingProvider
 from fhir_bridge.security.access import Access, Actor, Purpose
 from fhir_bridge.security.login import Door
-from fhir_bridge.servers.console import show, words
+from fhir_bridge.servers.console import nouns, show, words
 from fhir_bridge.servers.console.ports import Actions, Desk, Preview
 from fhir_bridge.store.shelves import Store
 
@@ -30,7 +30,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(show.FILTERS)
-    made.globals.update(State=words.State, things=words.things)
+    made.globals.update(State=words.State, things=nouns.things)
     return made
 
 

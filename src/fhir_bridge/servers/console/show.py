@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from fhir_bridge.case.case import Case, TreatingProvider
 from fhir_bridge.case.identity import Person
-from fhir_bridge.servers.console import words
+from fhir_bridge.servers.console import nouns, words
 from fhir_bridge.standards.fhir import narrative
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -77,6 +77,17 @@ def dashed(value: str) -> str:
     if not re.fullmatch(r"\d{8}", value):
         return value
     return f"{value[:4]}-{value[4:6]}-{value[6:]}"
+
+
+def clock(value: datetime, now: datetime) -> str:
+    """
+    A time of today, or with its day.
+
+    >>> clock(datetime(2026, 1, 3, 14, 5, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
+    '14:05 UTC'
+    """
+    same = value.date() == now.date()
+    return f"{value:%H:%M} {value.tzname() or 'UTC'}" if same else moment(value)
 
 
 def literal(value: str) -> str:
@@ -149,8 +160,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "literal_day": literal_day,
     "when": when,
     "size": words.size,
-    "things": words.things,
-    "counted": words.counted,
+    "things": nouns.things,
+    "counted": nouns.counted,
     "sentence": words.sentence,
 }
 

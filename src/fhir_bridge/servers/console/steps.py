@@ -79,6 +79,9 @@ def _pull(base: str, saying: Saying) -> NextStep:
 def _collecting(base: str, sources: Sequence[SourceLine]) -> NextStep:
     if sources and all(source.saying.state is State.FAILED for source in sources):
         return _pull(base, Saying(State.FAILED, "No hospital could be reached as needed."))
+    if any(s.paused for s in sources) and not any(s.working for s in sources):
+        saying = Saying(State.WAITING, "The pull is paused. What came is kept.", "Paused")
+        return NextStep(saying, "Resume the pull", f"{base}/pull/resume", post=True)
     if _all_ended(sources):
         text = "All that was offered is here. The case record is being put together."
         return NextStep(Saying(State.WORKING, text))
@@ -146,8 +149,10 @@ def _all_ended(sources: Sequence[SourceLine]) -> bool:
 def _records(sources: Sequence[SourceLine]) -> Saying:
     if _all_ended(sources):
         return Saying(State.DONE, "Every hospital has been asked to the end.")
-    if any(source.progress for source in sources):
+    if any(source.working for source in sources):
         return Saying(State.WORKING, "Arriving now.")
+    if any(source.paused for source in sources):
+        return Saying(State.WAITING, "Paused.", "Paused")
     if any(source.error_code for source in sources):
         return Saying(State.FAILED, "A hospital did not give what was asked.")
     return Saying(State.WAITING, "Not pulled yet.")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from fhir_bridge.case.case import CaseState
-from fhir_bridge.case.certificate import Evidence, Grade, Line
+from fhir_bridge.case.certificate import COMPLETE, Evidence, Grade, Line
 from fhir_bridge.case.delivery import Delivery, DeliveryState, ReadBack
 from fhir_bridge.case.events import Happened
+from fhir_bridge.case.findings import FINDINGS
 from fhir_bridge.case.identity import Match
 from fhir_bridge.case.ledger import RecordState
-from fhir_bridge.case.slice import IMAGES
+from fhir_bridge.servers.console.nouns import counted, listed, things
 
 
 class State(StrEnum):
@@ -49,54 +49,6 @@ class Saying:
     def label(self) -> str:
         """The word beside the icon."""
         return self.word or WORD[self.state]
-
-
-_THINGS = {
-    "DocumentReference": ("document", "documents"),
-    "DiagnosticReport": ("report", "reports"),
-    "ImagingStudy": ("imaging study", "imaging studies"),
-    IMAGES: ("image", "images"),
-    "Attachment": ("file", "files"),
-    "Instance": ("image", "images"),
-    "Observation": ("result", "results"),
-    "Condition": ("diagnosis", "diagnoses"),
-    "Procedure": ("procedure", "procedures"),
-    "MedicationRequest": ("prescription", "prescriptions"),
-    "MedicationStatement": ("medication", "medications"),
-    "AllergyIntolerance": ("allergy", "allergies"),
-    "Encounter": ("visit", "visits"),
-    "ServiceRequest": ("order", "orders"),
-    "Specimen": ("specimen", "specimens"),
-    "Practitioner": ("clinician", "clinicians"),
-    "PractitionerRole": ("clinician's role", "clinicians' roles"),
-    "Organization": ("organisation", "organisations"),
-    "Patient": ("patient", "patients"),
-    "Composition": ("document", "documents"),
-    "Binary": ("file", "files"),
-}
-
-
-def things(kind: str, number: int = 2) -> str:
-    """
-    What a kind of record is called.
-
-    >>> things("DiagnosticReport"), things("CarePlan", 1)
-    ('reports', 'care plan')
-    """
-    if kind in _THINGS:
-        return _THINGS[kind][number != 1]
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
-    return plain if number == 1 or plain.endswith("s") else f"{plain}s"
-
-
-def counted(number: int, kind: str) -> str:
-    """
-    A number with its noun.
-
-    >>> counted(1, "DocumentReference"), counted(1180, "DICOM images")
-    ('1 document', '1,180 images')
-    """
-    return f"{number:,} {things(kind, number)}"
 
 
 def sentence(text: str) -> str:
@@ -135,13 +87,53 @@ def _short(line: Line, evidence: Evidence) -> str:
         verb = "is" if absent == 1 else "are"
         return f"{absent:,} of {line.said:,} {what} {verb} missing."
     if evidence.missing:
-        verb = "is" if evidence.missing == 1 else "are"
-        return f"{counted(evidence.missing, line.type)} {verb} listed and not here."
+        return _missing(line, evidence)
     if evidence.broken:
         return f"The hospital's list of {what} broke off; more may exist."
     if evidence.warnings:
         return f"The hospital says that more {what} may exist."
-    return f"The hospital's lists of {what} do not agree with what is here."
+    code = line.findings[0] if line.findings else "lists-disagree"
+    return FINDINGS[code].nurse
+
+
+def _missing(line: Line, evidence: Evidence) -> str:
+    verb = "is" if evidence.missing == 1 else "are"
+    if evidence.missing == evidence.attachments_failed:
+        files = counted(evidence.missing, "Attachment")
+        return f"{files} of the {things(line.type)} {verb} listed and not here."
+    return f"{counted(evidence.missing, line.type)} {verb} listed and not here."
+
+
+# What a sentence of the certificate says already.
+_TOLD = {Grade.UNKNOWN: {"total-absent"}, Grade.SHORT: {"total-too-high"}}
+_WITNESSES = {
+    "Bundle.total": "the number on its list",
+    "_summary=count": "its count, asked for afterwards",
+    "by date": "its list, asked for again by date",
+    "by status": "its list, asked for again by status",
+    "by category": "its list, asked for again by category",
+    "by id": "its records, asked for one by one",
+    "$everything": "its list of everything about the patient",
+    "$export manifest": "the list of what it exported",
+    "QIDO instances": "the list of its image archive by web",
+    "C-FIND IMAGE": "the list of its image archive",
+    "ImagingStudy": "the images that its studies name",
+}
+
+
+def odd(line: Line) -> tuple[str, ...]:
+    """What was noticed while a part was pulled, beyond what its sentence says."""
+    told = _TOLD.get(line.grade, set())
+    return tuple(FINDINGS[code].nurse for code in line.findings if code not in told)
+
+
+def proof(line: Line) -> str:
+    """Which witnesses confirm a complete part, beyond what its sentence says."""
+    names = list(dict.fromkeys(line.agreed))
+    if line.grade not in COMPLETE or names == ["_summary=count"]:
+        return ""
+    confirmed = [_WITNESSES.get(name, name) for name in names]
+    return f"Confirmed by {listed(confirmed)}." if confirmed else ""
 
 
 def overall(grade: Grade) -> Saying:
@@ -290,11 +282,15 @@ HAPPENED: Mapping[Happened, str] = {
     Happened.CASE_OPENED: "Case opened",
     Happened.CASE_READ: "Case read",
     Happened.PULL_STARTED: "Pull of records started",
+    Happened.PULL_PAUSED: "Pull of records paused",
+    Happened.PULL_RESUMED: "Pull of records taken up again",
+    Happened.PULL_CANCELLED: "Pull of records cancelled",
     Happened.SOURCE_CONNECTED: "Hospital's system reached",
     Happened.PATIENT_PINNED: "Patient settled",
     Happened.PATIENT_ASKED: "Choice of the patient asked for",
     Happened.PAGE_STORED: "Page of records stored",
     Happened.RECORDS_SEEN: "Records seen",
+    Happened.RECORD_GONE: "Record withdrawn by the hospital",
     Happened.ATTACHMENT_STORED: "Document stored",
     Happened.INSTANCE_STORED: "Image stored",
     Happened.INSTANCE_RECEIVED: "Image received",
@@ -325,6 +321,10 @@ _STEPS = {
     "fetching documents": "Fetching documents.",
     "fetching images": "Fetching images.",
     "checking": "Checking that everything is here.",
+    "waiting": "Waiting, because the hospital asks us to.",
+    "paused": "Paused.",
+    "cancelled": "Cancelled.",
+    "failed": "Stopped.",
     "done": "Finished.",
 }
 

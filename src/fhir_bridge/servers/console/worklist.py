@@ -96,8 +96,8 @@ class Worklist:
         return sorted(rows, key=lambda row: (row.urgency, row.due))
 
     def _row(self, case: Case, providers: Mapping[str, TreatingProvider]) -> Row:
-        store, today = self._room.store, self._room.now().date()
-        sources = source_lines(store, case, providers)
+        store, now = self._room.store, self._room.now()
+        today, sources = now.date(), source_lines(store, case, providers, now)
         step = steps.next_step(case, sources, store.opinions.deliveries(case.id))
         urgency, due = steps.urgency(step, case, today), steps.due(case)
         late = due < today and urgency < 2

@@ -62,8 +62,25 @@ def _family(name: Mapping[str, Any]) -> str:
     return words.split(",")[0].strip() if "," in words else words.rpartition(" ")[2]
 
 
+def replacement(patient: Mapping[str, Any]) -> str:
+    """
+    The reference of the record that stands instead of a Patient (R4 8.1.10), or empty.
+
+    `replaced-by` (DSTU2: `replace`) names it; `refer` does so for a record that is out of use. A
+    record in use that refers to another one, or says `seealso`, is still this patient's.
+    """
+    types = ["replaced-by", "replace", *(["refer"] if patient.get("active") is False else [])]
+    links = objects(patient.get("link"))
+    for type_ in types:
+        for link in links:
+            other = link.get("other")
+            if link.get("type") == type_ and isinstance(other, Mapping):
+                return text(other.get("reference"))
+    return ""
+
+
 def _replaced(patient: Mapping[str, Any]) -> bool:
     links = objects(patient.get("link"))
     return patient.get("active") is False or any(
-        link.get("type") == "replaced-by" for link in links
+        link.get("type") in ("replaced-by", "replace") for link in links
     )

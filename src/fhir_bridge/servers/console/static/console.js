@@ -103,6 +103,7 @@ function listen(after) {
     for (const name of event.data.split(" ")) waiting.add(name);
     drain();
   });
+  stream.addEventListener("progress", () => { waiting.add("sources"); waiting.add("head"); drain(); });
   stream.addEventListener("open", () => { gone.hidden = true; });
   stream.addEventListener("error", () => {
     if (gone.hidden) {
