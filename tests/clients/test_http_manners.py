@@ -23,7 +23,6 @@ from fhir_bridge.errors import (
     OnlyXml,
     PageExpired,
     ProviderBusy,
-    ProviderFailed,
     ProviderRefused,
     ProviderUnreachable,
 )
@@ -108,17 +107,17 @@ def test_an_endpoint_that_is_down_is_left_alone_and_looked_at_again(ehr, open_wi
     ticks = [0.0]
     rules = Rules(failures=3, first_pause_seconds=100)
     manners = Manners("general", rules=rules, ticks=lambda: ticks[0])
-    ehr.on("/fhir/a", says(500), says(500), says(500), says(500), says(200, BUNDLE, FHIR))
+    ehr.on("/fhir/a", says(502), says(502), says(502), says(502), says(200, BUNDLE, FHIR))
     wire = open_wire(ehr.url, manners=manners, patience=ONCE)
     ask = Ask(f"{ehr.url}/fhir/a")
     for _ in range(3):
-        with pytest.raises(ProviderFailed):
+        with pytest.raises(ProviderUnreachable):
             wire.ask(ask)
     with pytest.raises(ProviderBusy):
         wire.ask(ask)
     assert len(ehr.calls) == 3, "nothing was sent"
     ticks[0] = 101
-    with pytest.raises(ProviderFailed):
+    with pytest.raises(ProviderUnreachable):
         wire.ask(ask)
     ticks[0] = 201
     with pytest.raises(ProviderBusy):
@@ -202,12 +201,12 @@ def test_a_failed_exchange_gives_its_place_back(ehr, open_wire):
 
 
 def test_a_broken_image_server_does_not_stop_the_charts(ehr, stranger, open_wire):
-    stranger.on("/studies", says(500))
+    stranger.on("/studies", says(502))
     ehr.on("/fhir/a", says(200, BUNDLE, FHIR))
     manners = Manners("general", rules=Rules(failures=1, first_pause_seconds=500))
     wire = open_wire(ehr.url, allowed=[stranger.url], manners=manners, patience=ONCE)
     for _ in range(3):
-        with pytest.raises((ProviderFailed, ProviderBusy)):
+        with pytest.raises((ProviderUnreachable, ProviderBusy)):
             wire.ask(Ask(f"{stranger.url}/studies"))
     assert wire.ask(Ask(f"{ehr.url}/fhir/a")).body == BUNDLE
     assert len(stranger.calls) == 1

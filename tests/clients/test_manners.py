@@ -127,6 +127,14 @@ def test_retry_after_holds_for_everybody(made, time):
     ask(manners)
 
 
+def test_an_error_of_one_question_does_not_close_the_door_to_the_others(made):
+    """A type that always ends in 500 must not put the whole endpoint to rest."""
+    manners = made()
+    for _ in range(20):
+        ask(manners, 500)
+    assert manners.rest_seconds() == 0
+
+
 def test_without_a_retry_after_the_rests_grow_until_it_copes(made, time):
     manners = made()
     rests = []
@@ -158,9 +166,9 @@ def test_the_breaker_lets_one_trial_through_and_closes(made, time):
 def test_a_failed_trial_rests_twice_as_long(made, time):
     manners = made()
     for _ in range(3):
-        ask(manners, 500)
+        ask(manners, 502)
     time.seconds = 10
-    ask(manners, 500)
+    ask(manners, 502)
     assert manners.rest_seconds() == 20
 
 

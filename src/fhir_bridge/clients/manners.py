@@ -19,7 +19,7 @@ from fhir_bridge.errors import ProviderBusy, StoreError
 
 THROTTLED, GATEWAY = frozenset({429, 503}), frozenset({502, 504})
 # The server is there and says what it lacks: no sign that it is down.
-NOT_DOWN = frozenset({501, 505})
+NOT_DOWN = frozenset({500, 501, 505})
 LONGEST_GUESSED_REST_SECONDS = 30.0
 SAVE_EVERY_SECONDS = 30.0
 # A shorter rest is over before another process could ask.

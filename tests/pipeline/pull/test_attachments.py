@@ -237,3 +237,20 @@ def test_a_file_is_looked_at_by_its_first_bytes_and_never_held_whole(store, case
 
 def _too_much(self, sha256):
     raise AssertionError("a whole body in memory")
+
+
+@pytest.mark.parametrize(
+    ("declared", "comes"),
+    [("application/pdf", False), ("image/png", False), ("text/plain", False), ("text/html", True),
+     ("application/xhtml+xml", True), ("", True)],
+)  # fmt: skip
+def test_a_web_page_is_no_file_where_another_kind_was_promised(store, case, declared, comes):
+    """A gateway's login page has status 200 and says nothing of itself."""
+    page = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+    one = document("d1", content=[{"attachment": {"url": "Binary/b", "contentType": declared}}])
+    ehr = FakeEhr(store, case.id, [one], bodies={f"{BASE}/Binary/b": page})
+    source = source_of(store, case, ehr)
+    pull(source, ehr)
+    (held,) = store.ledgers.attachments(case.id)
+    assert bool(held.sha256) is comes
+    assert held.failure == ("" if comes else "FB-4002")

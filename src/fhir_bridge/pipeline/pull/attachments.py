@@ -129,7 +129,10 @@ def _held(
     original: str,
     declared: Mapping[str, Any] = MappingProxyType({}),
 ) -> HeldAttachment:
-    sniffed = sniff(source.bodies.head(blob.sha256, HEAD))
+    head = source.bodies.head(blob.sha256, HEAD)
+    sniffed = sniff(head)
+    if attachment.url and _is_login_page(attachment.declared, head):
+        raise AttachmentMissing("a web page in place of the file: a login, most likely")
     return replace(
         attachment,
         sha256=blob.sha256,
@@ -138,6 +141,13 @@ def _held(
         original=original,
         warnings=tuple(_warnings(source, attachment, blob, sniffed, declared)),
     )
+
+
+def _is_login_page(declared: str, head: bytes) -> bool:
+    """A whole web page where another kind of file was promised: status 200 says nothing here."""
+    kind = declared.partition(";")[0].strip().lower()
+    begins = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return bool(kind) and "html" not in kind and begins.startswith((b"<!doctype html", b"<html"))
 
 
 def _warnings(
