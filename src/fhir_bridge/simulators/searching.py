@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,14 +101,32 @@ def search(resources: Iterable[Resource], kind: str, asked: Sequence[tuple[str, 
     `ignored` (R4 search.html#errors, lenient). Raises Refusal 400 for an unreadable date.
     """
     known = parameters(kind)
-    used = tuple((name, value) for name, value in asked if name in known and value)
-    ignored = tuple(name for name, value in asked if name not in known or not value)
-    tests = [_test(known[name], value) for name, value in used]
+    used = tuple((name, value) for name, value in asked if _known(known, name) and value)
+    ignored = tuple(name for name, value in asked if not _known(known, name) or not value)
+    tests = [_test(known[name.partition(":")[0]], name, value) for name, value in used]
     matches = tuple(one for one in resources if all(test(one) for test in tests))
     return Found(matches, used, ignored)
 
 
-def _test(parameter: Parameter, value: str) -> Callable[[Resource], bool]:
+def _known(parameters: Mapping[str, Parameter], name: str) -> bool:
+    """A parameter of this type, plain or with the one modifier that is understood."""
+    base, _, modifier = name.partition(":")
+    return base in parameters and modifier in ("", "missing")
+
+
+def _is_missing(parameter: Parameter, *, wanted: bool) -> Callable[[Resource], bool]:
+    """R4 search.html#missing: whether none of the elements has a value."""
+
+    def passes(resource: Resource) -> bool:
+        found = (v for path in parameter.elements for v in _values(resource, path.split(".")))
+        return (next(found, None) is None) is wanted
+
+    return passes
+
+
+def _test(parameter: Parameter, name: str, value: str) -> Callable[[Resource], bool]:
+    if name.endswith(":missing"):
+        return _is_missing(parameter, wanted=value == "true")
     match_one = _MATCHERS[parameter.kind]
     alternatives = [match_one(part) for part in value.split(",")]
 

@@ -28,7 +28,7 @@ from fhir_bridge.standards.fhir import json
 from fhir_bridge.store.shelves import Store
 
 BASE = "https://ehr.example/r4"
-NARROWING = frozenset({"date", "status", "category", "_id", "_lastUpdated"})
+NARROWING = frozenset({"date", "date:missing", "status", "category", "_id", "_lastUpdated"})
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MRN = "urn:oid:2.16.840.1.113883.19.5"
 JANE = Person((Identifier(MRN, "00123"),), "Doe", "Jane", "1961-03-14", "female")
@@ -212,6 +212,8 @@ def _answers(resource: Resource, name: str, value: str) -> bool:
         return resource["id"] in value.split(",")
     if name == "_lastUpdated":
         return resource.get("meta", {}).get("lastUpdated", "") >= value[2:]
+    if name == "date:missing":
+        return ("date" not in resource) is (value == "true")
     if name != "date":
         return resource.get(name) == value
     found = resource.get("date", "")[:10]
@@ -314,12 +316,23 @@ def source_of(
     )
 
 
+def fill(source: Source, ehr: FakeEhr) -> int:
+    """What records refer to and attach, one after the other; how many there were."""
+    wanted = source.shelf.unread(source.case.id, source.id)
+    for kind, id_ in wanted:
+        references.read(source, ehr, kind, id_)
+    files = sorted(source.files.unsettled(source.case.id, source.id), key=lambda a: a.key)
+    for _, group in itertools.groupby(files, key=lambda a: a.key):
+        attachments.settle(source, ehr, list(group))
+    return len(wanted) + len(files)
+
+
 def pull(source: Source, ehr: FakeEhr, *, run: int = 1) -> dict[str, Any]:
     """The whole order of a pull, as workflows.pull_source has it; the line of each type."""
     for type_ in plan.begin(source, ehr, run):
         while pages.turn(source, ehr, type_):
             pass
-    while references.read_some(source, ehr) + attachments.fetch_some(source, ehr):
+    while fill(source, ehr):
         pass
     studies.list_studies(source, run)
     while studies.fetch_next(source):

@@ -142,20 +142,6 @@ def test_a_hash_that_changed_at_the_same_address_is_another_file():
     assert key("a=") != key("b=")
 
 
-def test_a_step_settles_a_bounded_batch(store, case, monkeypatch):
-    monkeypatch.setattr(attachments, "BATCH", 2)
-    ehr = FakeEhr(store, case.id, [patient(), document("d1", content=[
-        _attached(url=f"Binary/{n}") for n in range(5)])])  # fmt: skip
-    source = source_of(store, case, ehr)
-    from fhir_bridge.pipeline.pull import pages, plan
-
-    plan.begin(source, ehr, 1)
-    pages.turn(source, ehr, "DocumentReference")
-    rounds = [bool(attachments.fetch_some(source, ehr)) for _ in range(4)]
-    assert rounds == [True, True, False, False]
-    assert len(store.ledgers.unsettled(case.id, "st-anne")) == 0
-
-
 def test_a_fault_of_our_own_fails_no_file(store, case, monkeypatch):
     def full(self, url, *, content_type):
         raise StoreError("I/O")

@@ -9,7 +9,6 @@ import pytest
 from fhir_bridge.case.ledger import RecordState
 from fhir_bridge.errors import StoreError
 from fhir_bridge.pipeline.pull import references
-from fhir_bridge.pipeline.pull.references import read_some
 
 from .fake_ehr import BASE, FakeEhr, document, patient, pull, source_of
 
@@ -102,7 +101,6 @@ def test_a_server_that_makes_up_references_without_end_is_stopped_and_told_of(
     store, case, monkeypatch
 ):
     monkeypatch.setattr(references, "MAX_READS", 30)
-    monkeypatch.setattr(references, "BATCH", 10)
     first = _about(*(f"Practitioner/{n}-x" for n in range(8)))
     ehr = FakeEhr(store, case.id, [patient(), first])
 
@@ -125,18 +123,6 @@ def test_many_records_on_a_page_leave_no_reference_unread(store, case):
     ehr.resources.append({"resourceType": "Practitioner", "id": "a"})
     pull(source_of(store, case, ehr), ehr)
     assert "read Practitioner/a" in ehr.asked
-
-
-def test_a_step_reads_a_bounded_batch(store, case, monkeypatch):
-    monkeypatch.setattr(references, "BATCH", 3)
-    targets = {("Practitioner", f"p{n}") for n in range(8)}
-    from fhir_bridge.case.slice import Page, Slice
-
-    store.ledgers.turn(Page(Slice(case.id, "st-anne", "X"), targets=frozenset(targets)))
-    ehr = FakeEhr(store, case.id, [])
-    source = source_of(store, case, ehr)
-    assert [read_some(source, ehr) for _ in range(4)] == [5, 2, 0, 0]
-    assert len(ehr.asked) == 8
 
 
 def test_a_fault_of_our_own_fails_no_record(store, case, monkeypatch):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
@@ -21,8 +19,6 @@ from fhir_bridge.standards.fhir import json
 from fhir_bridge.standards.fhir.attachments import HEAD, attachments, decode, resolve, sniff
 from fhir_bridge.standards.fhir.lenient import objects, text
 
-BATCH = 24
-PARALLEL = 4
 NO_CONTENT = "the record names neither an address nor a content"
 
 
@@ -40,21 +36,6 @@ def named(key: RecordKey, resource: Json, base: str) -> Iterator[HeldAttachment]
             url=absolute,
             declared=text(attachment.get("contentType")),
         )
-
-
-def fetch_some(source: Source, ehr: Ehr) -> int:
-    """Settle a batch of attachments; returns how many remain."""
-    waiting = sorted(_unsettled(source), key=lambda a: a.key)
-    batch = [list(group) for _, group in groupby(waiting, key=lambda a: a.key)]
-    if not batch:
-        return 0
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda group: settle(source, ehr, group), batch))
-    return len(_unsettled(source))
-
-
-def _unsettled(source: Source) -> Sequence[HeldAttachment]:
-    return source.files.unsettled(source.case.id, source.id, keys=BATCH)
 
 
 def settle(source: Source, ehr: Ehr, group: Sequence[HeldAttachment]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from fhir_bridge.case.events import Happened
 from fhir_bridge.case.ledger import LedgerRow, RecordKey, RecordState
 from fhir_bridge.errors import BridgeError, Hostile, NotFhir
@@ -13,18 +11,8 @@ from fhir_bridge.pipeline.pull.source import Ehr, Source
 from fhir_bridge.pipeline.pull.targets import targets
 from fhir_bridge.standards.fhir import json
 
-BATCH = 40
-PARALLEL = 4
 # No chart refers to so much; a server that makes up a new reference in every answer would.
 MAX_READS = 20_000
-
-
-def read_some(source: Source, ehr: Ehr) -> int:
-    """Read a batch of records that are referred to and unknown; returns how many remain."""
-    wanted = source.shelf.unread(source.case.id, source.id)
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda one: read(source, ehr, *one), wanted[:BATCH]))
-    return len(source.shelf.unread(source.case.id, source.id)) if wanted else 0
 
 
 def read(source: Source, ehr: Ehr, kind: str, id_: str) -> None:

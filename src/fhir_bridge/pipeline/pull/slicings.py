@@ -54,6 +54,21 @@ def by_date(kind: str, held: Sequence[Json], *, each: int, born: str, today: str
     return windows(name, bounds or _years(born, today))
 
 
+def undated(kind: str) -> str:
+    """
+    The part of the records without a date (R4 search.html#missing).
+
+    >>> undated("ImagingStudy"), is_undated("started:missing=true"), is_undated("date=ge2024")
+    ('started:missing=true', True, False)
+    """
+    return f"{DATES[kind][0]}:missing=true"
+
+
+def is_undated(window: str) -> bool:
+    """Whether a part asks for the records without a date."""
+    return window.partition("=")[0].endswith(":missing")
+
+
 def windows(name: str, bounds: Sequence[str]) -> list[str]:
     """The windows between bounds, and beyond them."""
     if not bounds:

@@ -23,6 +23,7 @@ DATE, STATUS, CATEGORY, ID, EVERYTHING = (
 # The order of trust; each with the most requests that it may cost, about sixty in all.
 WITNESSES = {pages.COUNT: 1, DATE: 36, STATUS: 10, CATEGORY: 6, ID: 5, EVERYTHING: 6}
 PIECE = 8  # requests of one call of `check`
+GAP = "undated-unseen"  # in a witness's own notes: its cut has a gap
 SAMPLE = 400  # records that are looked at to cut the parts evenly
 NEIGHBOURS = 10
 IDS = 200
@@ -168,7 +169,9 @@ def _dates(source: Source, now: Slice, held: Sequence[Json], *, short: bool) -> 
     share = len(held) / max(now.evidence.obtained, 1)
     each = max(1, int(now.evidence.page_size * share / 2))
     born, today = source.case.person.birth_date, source.now().date().isoformat()
-    return slicings.by_date(now.kind, held, each=each, born=born, today=today)
+    dated = slicings.by_date(now.kind, held, each=each, born=born, today=today)
+    # What has no date is in no window: only with these is the cut without a gap.
+    return [*dated, slicings.undated(now.kind)] if dated else []
 
 
 def _held(source: Source, now: Slice) -> Sequence[Json]:
@@ -207,7 +210,8 @@ def _ask(source: Source, ehr: Ehr, now: Slice, notes: Slice, name: str) -> Slice
     except BridgeError as error:
         if source.waits_out(error):
             raise
-        after, page = _flawed(notes, f"silent: {error.code}"), Page(notes)
+        after = _silent(notes, error, undated=slicings.is_undated(window))
+        page = Page(notes)
     else:
         after = _after(source, now, notes, brought, name)
         after = replace(after, previous=answer.original.id)
@@ -215,6 +219,18 @@ def _ask(source: Source, ehr: Ehr, now: Slice, notes: Slice, name: str) -> Slice
     seen = source.event(Happened.PAGE_STORED, type=now.type, got=now.evidence.obtained)
     source.shelf.turn(replace(page, slice=after), seen)
     return after
+
+
+def _silent(notes: Slice, error: BridgeError, *, undated: bool) -> Slice:
+    """A part that was refused; without the undated ones the others still show what they hold."""
+    if not undated:
+        return _flawed(notes, f"silent: {error.code}")
+    parts = replace(_Parts.of(notes), windows=_Parts.of(notes).windows[1:])
+    return replace(_with_a_gap(notes), cursor="", visited=parts.visited())
+
+
+def _with_a_gap(notes: Slice) -> Slice:
+    return replace(notes, evidence=replace(notes.evidence, findings=(GAP,)))
 
 
 def _flawed(notes: Slice, why: str) -> Slice:
@@ -230,7 +246,12 @@ def _after(source: Source, now: Slice, notes: Slice, brought: Brought, name: str
     distinct = len(source.shelf.unlisted(notes, brought.listed))
     new = source.shelf.unlisted(now, brought.listed).difference(parts.new)
     rest, cursor, flaw = parts.windows[1:], "", _flaw(brought, name, parts)
-    full = bool(came.next_link) or brought.entries >= max(now.evidence.page_size, 1)
+    undated = slicings.is_undated(parts.windows[0])
+    if undated and flaw:
+        notes, flaw, came = _with_a_gap(notes), "", replace(came, next_link="")
+    gap = undated and GAP in notes.evidence.findings
+    fills = brought.entries >= max(now.evidence.page_size, 1)
+    full = not gap and (bool(came.next_link) or fills)
     split = _split(now, notes, brought, name) if full else ()
     if split:
         rest = (*split, *rest)
@@ -267,8 +288,11 @@ def _split(now: Slice, notes: Slice, brought: Brought, name: str) -> Sequence[st
 
 def _flaw(brought: Brought, name: str, parts: _Parts) -> str:
     """Why an answer makes the witness none: it does not obey its own cut, or is not whole."""
-    undated = name == DATE and any(span(e.resource) is None for e in brought.came.matches)
-    if undated or not WIDER.isdisjoint(brought.findings):
+    unasked = name == DATE and any(
+        (span(e.resource) is None) is not slicings.is_undated(parts.windows[0])
+        for e in brought.came.matches
+    )
+    if unasked or not WIDER.isdisjoint(brought.findings):
         return "not obeyed"
     if brought.warnings or brought.odd:
         return "not whole"
@@ -287,7 +311,10 @@ def _conclude(source: Source, now: Slice, notes: Slice, name: str) -> None:
     )
     if notes.pages and name != ID:
         # One part that holds everything is the same question once more, and no other witness.
-        whole = not notes.evidence.broken and (parts.populated > 1 or name == EVERYTHING)
+        gapless = not notes.evidence.broken and GAP not in notes.evidence.findings
+        # Only the categories that were seen are asked for: others stay out of its list.
+        gapless = gapless and name != CATEGORY
+        whole = gapless and (parts.populated > 1 or name == EVERYTHING)
         evidence = _testified(evidence, name, notes.evidence.obtained, whole=whole)
     source.shelf.turn(Page(replace(now, evidence=_revised(evidence)), listed=frozenset(fresh)))
     source.shelf.turn(Page(replace(notes, ended=True)))
