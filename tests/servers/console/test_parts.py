@@ -59,7 +59,7 @@ def test_documents_and_what_is_missing_stand_alone_the_rest_together(many: Bridg
         "Other records Refused": (
             "Refused by the hospital: our access does not cover prescriptions and procedures."
         ),
-        "Other records Not asked": (
+        "Further records Not asked": (
             "Not asked: this hospital does not offer vaccinations and photographs by FHIR."
         ),
     }

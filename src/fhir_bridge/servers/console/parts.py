@@ -131,7 +131,7 @@ def short_list(parts: Sequence[Part]) -> Sequence[Shown]:
     for label, group in _grouped(beside, lambda part: part.saying.label):
         key = group[0].line.type if len(group) == 1 else f"beside {label}"
         shown.append(Shown(key, *_told_together(group)))
-    shown += [Shown(f"not asked {n}", "Other records", s) for n, s in enumerate(not_asked(plain))]
+    shown += [Shown(f"not asked {n}", "Further records", s) for n, s in enumerate(not_asked(plain))]
     return shown
 
 
